@@ -1,0 +1,140 @@
+//! Walking and copying strided views.
+
+use smallvec::SmallVec;
+
+/// Calls `row` for the innermost rows of several views of the same sizes, in row-major order, with
+/// the number of elements, where the row starts in each view, and its stride in each.
+///
+/// Neighbouring dims that every view walks at one stride are merged first, so that views of equal
+/// layout are a single row.
+pub(crate) fn for_each_row<const N: usize>(
+    sizes: &[usize],
+    strides: [&[usize]; N],
+    mut row: impl FnMut(usize, [usize; N], [usize; N]),
+) {
+    if sizes.contains(&0) {
+        return;
+    }
+    let dims = merged_dims(sizes, strides);
+    let Some((&(count, inner), outer)) = dims.split_last() else {
+        return row(1, [0; N], [0; N]);
+    };
+    let mut counters: SmallVec<[usize; 4]> = SmallVec::from_elem(0, outer.len());
+    let mut starts = [0; N];
+    loop {
+        row(count, starts, inner);
+        // Counts up like an odometer, the last dim fastest.
+        let mut dim = outer.len();
+        loop {
+            if dim == 0 {
+                return;
+            }
+            dim -= 1;
+            let (size, stride) = outer[dim];
+            counters[dim] += 1;
+            for view in 0..N {
+                starts[view] += stride[view];
+            }
+            if counters[dim] < size {
+                break;
+            }
+            counters[dim] = 0;
+            for view in 0..N {
+                starts[view] -= size * stride[view];
+            }
+        }
+    }
+}
+
+/// The sizes and strides with as few dims as possible; none at all for a single element.
+fn merged_dims<const N: usize>(
+    sizes: &[usize],
+    strides: [&[usize]; N],
+) -> SmallVec<[(usize, [usize; N]); 4]> {
+    let mut dims: SmallVec<[(usize, [usize; N]); 4]> = SmallVec::new();
+    for (dim, &size) in sizes.iter().enumerate().filter(|&(_, &size)| size != 1) {
+        let stride: [usize; N] = std::array::from_fn(|view| strides[view][dim]);
+        match dims.last_mut() {
+            Some((outer_size, outer)) if (0..N).all(|view| outer[view] == size * stride[view]) => {
+                *outer_size *= size;
+                *outer = stride;
+            }
+            _ => dims.push((size, stride)),
+        }
+    }
+    dims
+}
+
+/// Copies a strided view (a broadcast or a permutation) into row-major order.
+pub(crate) fn strided_copy<E: Copy>(x: &[E], strides: &[usize], sizes: &[usize], out: &mut [E]) {
+    let mut rest = out;
+    for_each_row(sizes, [strides], |count, [start], [stride]| {
+        let (row, tail) = std::mem::take(&mut rest).split_at_mut(count);
+        match stride {
+            0 => row.fill(x[start]),
+            1 => row.copy_from_slice(&x[start..start + count]),
+            _ => row.iter_mut().zip(x[start..].iter().step_by(stride)).for_each(|(out, &x)| *out = x),
+        }
+        rest = tail;
+    });
+}
+
+/// Copies `length` elements from `start` on out of every row of `row_length` elements.
+pub(crate) fn copy_block<E: Copy>(x: &[E], out: &mut [E], row_length: usize, start: usize, length: usize) {
+    if length == 0 || row_length == 0 {
+        return;
+    }
+    for (out, x) in out.chunks_exact_mut(length).zip(x.chunks_exact(row_length)) {
+        out.copy_from_slice(&x[start..start + length]);
+    }
+}
+
+/// The opposite: copies consecutive blocks of `length` elements to `start` in every row of
+/// `row_length` elements.
+pub(crate) fn copy_into_block<E: Copy>(
+    x: &[E],
+    out: &mut [E],
+    row_length: usize,
+    start: usize,
+    length: usize,
+) {
+    if length == 0 || row_length == 0 {
+        return;
+    }
+    for (out, x) in out.chunks_exact_mut(row_length).zip(x.chunks_exact(length)) {
+        out[start..start + length].copy_from_slice(x);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_permutation_is_copied_in_row_major_order() {
+        let x: Vec<i32> = (0..24).collect(); // (2, 3, 4)
+        let mut out = vec![0; 24];
+        strided_copy(&x, &[1, 12, 4], &[4, 2, 3], &mut out);
+        assert_eq!(out[..6], [0, 4, 8, 12, 16, 20]);
+        assert_eq!(out[23], 23);
+    }
+
+    #[test]
+    fn equal_layouts_are_one_row() {
+        let mut rows = Vec::new();
+        for_each_row(&[2, 3, 4], [&[12, 4, 1], &[12, 4, 1]], |count, starts, _| rows.push((count, starts)));
+        assert_eq!(rows, [(24, [0, 0])]);
+        rows.clear();
+        for_each_row(&[2, 3], [&[3, 1], &[0, 1]], |count, starts, _| rows.push((count, starts)));
+        assert_eq!(rows, [(3, [0, 0]), (3, [3, 0])]);
+    }
+
+    #[test]
+    fn a_scalar_is_one_row_and_an_empty_view_none() {
+        let mut count = 0;
+        for_each_row(&[], [&[]], |_, _, _| count += 1);
+        assert_eq!(count, 1);
+        for_each_row(&[3, 0], [&[0, 1]], |_, _, _| count += 1);
+        assert_eq!(count, 1);
+    }
+}

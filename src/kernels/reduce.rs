@@ -1,0 +1,169 @@
+//! One output element from many input elements.
+//!
+//! The input is seen as blocks of `size` rows of `inner` elements, and each block is reduced over its
+//! rows: `out[block * inner + j]` comes from `x[(block * size + i) * inner + j]` for all `i`.
+
+use num_traits::Float;
+
+/// Sums up to this many elements are taken lane by lane; longer ones are halved first.
+const PAIRWISE_BLOCK: usize = 256;
+const LANES: usize = 16;
+
+/// The sum of a slice. Pairwise: the rounding error grows with the logarithm of the length.
+pub(crate) fn sum<T: Float>(x: &[T]) -> T {
+    if x.len() > PAIRWISE_BLOCK {
+        let half = (x.len() / 2).next_multiple_of(PAIRWISE_BLOCK);
+        return sum(&x[..half]) + sum(&x[half..]);
+    }
+    let mut lanes = [T::zero(); LANES];
+    let chunks = x.chunks_exact(LANES);
+    let rest = chunks.remainder();
+    for chunk in chunks {
+        for (lane, &x) in lanes.iter_mut().zip(chunk) {
+            *lane = *lane + x;
+        }
+    }
+    for (lane, &x) in lanes.iter_mut().zip(rest) {
+        *lane = *lane + x;
+    }
+    let mut width = LANES;
+    while width > 1 {
+        width /= 2;
+        for lane in 0..width {
+            lanes[lane] = lanes[lane] + lanes[lane + width];
+        }
+    }
+    lanes[0]
+}
+
+/// The rounded sum of two numbers and what the rounding left out, exactly: a + b = sum + error.
+pub(crate) fn two_sum<T: Float>(a: T, b: T) -> (T, T) {
+    let sum = a + b;
+    let b_part = sum - a;
+    let error = (a - (sum - b_part)) + (b - b_part);
+    (sum, error)
+}
+
+/// Sums each block over its rows.
+pub(crate) fn sum_blocks<T: Float>(x: &[T], size: usize, inner: usize, out: &mut [T]) {
+    if inner == 1 {
+        for (block, out) in out.iter_mut().enumerate() {
+            *out = sum(&x[block * size..(block + 1) * size]);
+        }
+        return;
+    }
+    // Column sums run down the rows with a compensation each, so that their error does not grow with
+    // the number of rows. An infinite or nan sum has no meaningful compensation.
+    let mut errors = vec![T::zero(); inner];
+    for (block, sums) in out.chunks_exact_mut(inner.max(1)).enumerate() {
+        errors.fill(T::zero());
+        sums.fill(T::zero());
+        for row in x[block * size * inner..(block + 1) * size * inner].chunks_exact(inner) {
+            for ((sum, error), &x) in sums.iter_mut().zip(&mut errors).zip(row) {
+                let (next, rounding) = two_sum(*sum, x);
+                (*sum, *error) = (next, *error + rounding);
+            }
+        }
+        for (sum, &error) in sums.iter_mut().zip(&errors) {
+            if sum.is_finite() {
+                *sum = *sum + error;
+            }
+        }
+    }
+}
+
+/// Reduces each block over its rows with `combine(so far, next)`, beginning with the first row.
+pub(crate) fn fold_blocks<T: Copy>(
+    x: &[T],
+    size: usize,
+    inner: usize,
+    out: &mut [T],
+    combine: impl Fn(T, T) -> T,
+) {
+    if inner == 1 {
+        for (block, out) in out.iter_mut().enumerate() {
+            let row = &x[block * size..(block + 1) * size];
+            *out = row[1..].iter().fold(row[0], |so_far, &next| combine(so_far, next));
+        }
+        return;
+    }
+    for (block, out) in out.chunks_exact_mut(inner.max(1)).enumerate() {
+        let mut rows = x[block * size * inner..(block + 1) * size * inner].chunks_exact(inner);
+        if let Some(first) = rows.next() {
+            out.copy_from_slice(first);
+        }
+        for row in rows {
+            for (out, &x) in out.iter_mut().zip(row) {
+                *out = combine(*out, x);
+            }
+        }
+    }
+}
+
+/// The position of the first element of each block's column that no other one `beats`.
+pub(crate) fn position_blocks<T: Copy>(
+    x: &[T],
+    size: usize,
+    inner: usize,
+    out: &mut [i64],
+    beats: impl Fn(T, T) -> bool,
+) {
+    for (at, out) in out.iter_mut().enumerate() {
+        let (block, j) = (at / inner, at % inner);
+        let value = |i: usize| x[(block * size + i) * inner + j];
+        let best = (1..size).fold(0, |best, i| if beats(value(i), value(best)) { i } else { best });
+        *out = best as i64;
+    }
+}
+
+/// The greater of two numbers, nan if either is.
+pub(crate) fn greater<T: Float>(a: T, b: T) -> T {
+    if a >= b || a.is_nan() { a } else { b }
+}
+
+/// The lesser of two numbers, nan if either is.
+pub(crate) fn lesser<T: Float>(a: T, b: T) -> T {
+    if a <= b || a.is_nan() { a } else { b }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_sums_keep_their_digits() {
+        let x = vec![0.1f32; 10_000_000];
+        let exact = 0.1f32 as f64 * 1e7;
+        assert!((sum(&x) as f64 - exact).abs() < 0.1, "{}", sum(&x));
+        let mut columns = [0.0f32; 2];
+        sum_blocks(&x, 5_000_000, 2, &mut columns);
+        assert!((columns[1] as f64 - exact / 2.0).abs() < 0.05, "{columns:?}");
+    }
+
+    #[test]
+    fn infinities_and_nans_come_through_a_compensated_sum() {
+        let (inf, nan) = (f64::INFINITY, f64::NAN);
+        let mut out = [0.0; 3];
+        sum_blocks(&[1.0, inf, 1.0, 2.0, inf, nan, 3.0, 1.0, 2.0], 3, 3, &mut out);
+        assert_eq!(out[..2], [6.0, inf]);
+        assert!(out[2].is_nan());
+    }
+
+    #[test]
+    fn two_sum_is_exact() {
+        let (sum, error) = two_sum(1e16, 1.0);
+        assert_eq!((sum, error), (1e16, 1.0));
+    }
+
+    #[test]
+    fn columns_and_rows_reduce_alike() {
+        let x = [3.0, 1.0, 4.0, 1.0, 5.0, 9.0];
+        let (mut rows, mut columns) = ([0.0; 2], [0.0; 3]);
+        fold_blocks(&x, 3, 1, &mut rows, greater);
+        fold_blocks(&x, 2, 3, &mut columns, greater);
+        assert_eq!((rows, columns), ([4.0, 9.0], [3.0, 5.0, 9.0]));
+        let mut positions = [0; 3];
+        position_blocks(&x, 2, 3, &mut positions, |a, b| a > b);
+        assert_eq!(positions, [0, 1, 1]);
+    }
+}

@@ -1,0 +1,33 @@
+//! tapegrad
+
+mod anomaly;
+mod backward;
+mod buffer;
+mod create;
+mod error;
+mod float;
+mod grad_mode;
+mod index;
+mod kernels;
+mod mask;
+mod nested;
+mod ops;
+mod shape;
+mod step;
+mod tape;
+mod tensor;
+
+pub use anomaly::{NonFinite, NonFiniteKind};
+pub use backward::{GradOptions, backward, find_non_finite, grad};
+pub use buffer::live_bytes;
+pub use error::{Error, Result};
+pub use float::{DType, Float};
+pub use grad_mode::{enable_grad, is_grad_enabled, no_grad};
+pub use index::{Indices, Integer, ToIndices};
+pub use mask::Mask;
+pub use nested::Nested;
+pub use ops::Operand;
+pub use shape::{Dims, KeepDim, ResolvedDims, Shape, ToSizes, keepdim};
+pub use step::{Backward, Gradients, Step, StepContext};
+pub use tape::{Tape, TapeEntry};
+pub use tensor::{Tensor, live_nodes};

@@ -1,0 +1,196 @@
+//! Elementwise functions of two tensors, with broadcasting.
+//!
+//! The gradients that the rules return have the shape of the result; the engine sums them over the
+//! dims along which an operand was repeated.
+
+use crate::error::Result;
+use crate::float::Float;
+use crate::kernels::elementwise::zip_strided;
+use crate::step::{Backward, Gradients, Step, StepContext};
+use crate::tensor::Tensor;
+use std::borrow::Cow;
+
+/// The right-hand side of a binary operation: a tensor, a reference to one, or a number. A number is
+/// given as `f64` or as the element type and rounded to the element type.
+pub trait Operand<T: Float> {
+    /// The operand as a tensor; a number becomes a constant of shape [].
+    fn operand(&self) -> Cow<'_, Tensor<T>>;
+}
+
+impl<T: Float> Operand<T> for Tensor<T> {
+    fn operand(&self) -> Cow<'_, Tensor<T>> {
+        Cow::Borrowed(self)
+    }
+}
+
+impl<T: Float> Operand<T> for &Tensor<T> {
+    fn operand(&self) -> Cow<'_, Tensor<T>> {
+        Cow::Borrowed(self)
+    }
+}
+
+impl<T: Float> Operand<T> for f64 {
+    fn operand(&self) -> Cow<'_, Tensor<T>> {
+        Cow::Owned(scalar(T::from_f64(*self)))
+    }
+}
+
+impl Operand<f32> for f32 {
+    fn operand(&self) -> Cow<'_, Tensor<f32>> {
+        Cow::Owned(scalar(*self))
+    }
+}
+
+fn scalar<T: Float>(value: T) -> Tensor<T> {
+    Tensor::from_parts(().into(), vec![value])
+}
+
+/// A new constant of the common shape, element by element.
+fn zipped<T: Float>(
+    op: &'static str,
+    a: &Tensor<T>,
+    b: &Tensor<T>,
+    f: impl Fn(T, T) -> T,
+) -> Result<Tensor<T>> {
+    let shape = a.shape().broadcast(op, b.shape())?;
+    shape.checked_elements(op)?;
+    let (a_strides, b_strides) = (a.shape().broadcast_strides(&shape), b.shape().broadcast_strides(&shape));
+    Tensor::compute(shape.clone(), |out| {
+        zip_strided((a.as_slice(), &a_strides), (b.as_slice(), &b_strides), &shape, out, f)
+    })
+}
+
+impl<T: Float> Tensor<T> {
+    /// a + b; both derivatives are 1. The shapes broadcast.
+    ///
+    /// # Errors
+    /// [`Error::Broadcast`], [`Error::TooLarge`], [`Error::OutOfMemory`].
+    #[allow(clippy::should_implement_trait)] // the operators are there too; named methods return the error
+    pub fn add(&self, other: impl Operand<T>) -> Result<Self> {
+        let other = other.operand();
+        let value = zipped("add", self, &other, |a, b| a + b)?;
+        Ok(Step::new(Add).input(self).input(&other).record(value))
+    }
+
+    /// a - b; the derivatives are 1 and -1. The shapes broadcast.
+    ///
+    /// # Errors
+    /// [`Error::Broadcast`], [`Error::TooLarge`], [`Error::OutOfMemory`].
+    #[allow(clippy::should_implement_trait)]
+    pub fn sub(&self, other: impl Operand<T>) -> Result<Self> {
+        let other = other.operand();
+        let value = zipped("sub", self, &other, |a, b| a - b)?;
+        Ok(Step::new(Sub).input(self).input(&other).record(value))
+    }
+
+    /// a b, element by element; the derivatives are b and a. The shapes broadcast.
+    ///
+    /// # Errors
+    /// [`Error::Broadcast`], [`Error::TooLarge`], [`Error::OutOfMemory`].
+    #[allow(clippy::should_implement_trait)]
+    pub fn mul(&self, other: impl Operand<T>) -> Result<Self> {
+        let other = other.operand();
+        let value = zipped("mul", self, &other, |a, b| a * b)?;
+        let step = Step::new(Mul).input_saved_if(other.is_tracked(), self);
+        Ok(step.input_saved_if(self.is_tracked(), &other).record(value))
+    }
+
+    /// a / b; the derivatives are 1/b and -a/b^2. The shapes broadcast.
+    ///
+    /// # Errors
+    /// [`Error::Broadcast`], [`Error::TooLarge`], [`Error::OutOfMemory`].
+    #[allow(clippy::should_implement_trait)]
+    pub fn div(&self, other: impl Operand<T>) -> Result<Self> {
+        let other = other.operand();
+        let value = zipped("div", self, &other, |a, b| a / b)?;
+        Ok(Step::new(Div).input_saved_if(other.is_tracked(), self).saved_input(&other).record(value))
+    }
+
+    /// a^b; the derivatives are b a^(b-1) and a^b ln a. The shapes broadcast.
+    ///
+    /// As in PyTorch, the derivative by a is 0 where b = 0, and the one by b is 0 where a = 0 and
+    /// b >= 0.
+    ///
+    /// # Errors
+    /// [`Error::Broadcast`], [`Error::TooLarge`], [`Error::OutOfMemory`].
+    pub fn pow(&self, exponent: impl Operand<T>) -> Result<Self> {
+        let exponent = exponent.operand();
+        let value = zipped("pow", self, &exponent, |a, b| a.powf(b))?;
+        let step = Step::new(Pow).saved_input(self).saved_input(&exponent);
+        Ok(if exponent.is_tracked() { step.saving_output() } else { step }.record(value))
+    }
+
+    /// The greater of a and b, nan if either is; the derivatives are 1 for the greater, 0 for the
+    /// other, and 1/2 for both where they are equal. The shapes broadcast.
+    ///
+    /// # Errors
+    /// [`Error::Broadcast`], [`Error::TooLarge`], [`Error::OutOfMemory`].
+    pub fn maximum(&self, other: impl Operand<T>) -> Result<Self> {
+        let other = other.operand();
+        let value = zipped("maximum", self, &other, |a, b| if a >= b || a.is_nan() { a } else { b })?;
+        Ok(Step::new(Maximum).saved_input(self).saved_input(&other).record(value))
+    }
+
+    /// The lesser of a and b, nan if either is; derivatives as for [`maximum`](Tensor::maximum).
+    ///
+    /// # Errors
+    /// [`Error::Broadcast`], [`Error::TooLarge`], [`Error::OutOfMemory`].
+    pub fn minimum(&self, other: impl Operand<T>) -> Result<Self> {
+        let other = other.operand();
+        let value = zipped("minimum", self, &other, |a, b| if a <= b || a.is_nan() { a } else { b })?;
+        Ok(Step::new(Minimum).saved_input(self).saved_input(&other).record(value))
+    }
+}
+
+/// Rules as a table: the operation and the gradients of its two operands.
+macro_rules! rules {
+    ($($name:ident: |$step:ident, $grad:ident| $left:expr, $right:expr;)*) => {$(
+        struct $name;
+        impl<T: Float> Backward<T> for $name {
+            fn name(&self) -> &'static str {
+                stringify!($name)
+            }
+            fn backward(&self, $step: StepContext<T>, $grad: Tensor<T>) -> Result<Gradients> {
+                $step.gradients().input(0, || $left)?.input(1, || $right)
+            }
+        }
+    )*};
+}
+
+rules! {
+    Add: |step, grad| Ok(grad.clone()), Ok(grad.clone());
+    Sub: |step, grad| Ok(grad.clone()), grad.neg();
+    Mul: |step, grad| grad.mul(step.input(1)?), grad.mul(step.input(0)?);
+    Div: |step, grad| {
+        grad.div(step.input(1)?)
+    }, {
+        // a/b/b rather than a/b^2, whose denominator overflows or underflows early
+        let (a, b) = (step.input(0)?, step.input(1)?);
+        grad.neg()?.mul(&a.div(b)?.div(b)?)
+    };
+    Pow: |step, grad| {
+        let (a, b) = (step.input(0)?, step.input(1)?);
+        let slope = b.mul(&a.pow(&b.sub(1.0)?)?)?;
+        grad.mul(&slope)?.masked_fill(&b.eq(0.0)?, 0.0)
+    }, {
+        let (a, b) = (step.input(0)?, step.input(1)?);
+        let slope = step.output()?.mul(&a.log()?)?;
+        grad.mul(&slope)?.masked_fill(&a.eq(0.0)?.and(&b.ge(0.0)?)?, 0.0)
+    };
+    Maximum: |step, grad| {
+        share(&grad, step.input(0)?, step.input(1)?)
+    }, {
+        share(&grad, step.input(1)?, step.input(0)?)
+    };
+    Minimum: |step, grad| {
+        share(&grad, &step.input(0)?.neg()?, &step.input(1)?.neg()?)
+    }, {
+        share(&grad, &step.input(1)?.neg()?, &step.input(0)?.neg()?)
+    };
+}
+
+/// What of the gradient of max(own, other) belongs to `own`: all, half, or nothing.
+fn share<T: Float>(grad: &Tensor<T>, own: &Tensor<T>, other: &Tensor<T>) -> Result<Tensor<T>> {
+    let halved = grad.mul(0.5)?.where_cond(&own.eq(other)?, grad)?;
+    halved.masked_fill(&own.lt(other)?, 0.0)
+}

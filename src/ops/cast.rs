@@ -1,0 +1,64 @@
+//! From one precision to the other, and from integers.
+
+use crate::error::Result;
+use crate::float::Float;
+use crate::index::Indices;
+use crate::kernels::elementwise::map;
+use crate::step::{Backward, Gradients, Step, StepContext};
+use crate::tensor::{AnyTensor, Tensor};
+use std::marker::PhantomData;
+
+impl<T: Float> Tensor<T> {
+    /// The values rounded to `f32`; the gradient is cast back.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn to_f32(&self) -> Result<Tensor<f32>> {
+        self.cast()
+    }
+
+    /// The values in `f64`, exactly; the gradient is rounded back.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn to_f64(&self) -> Result<Tensor<f64>> {
+        self.cast()
+    }
+
+    /// The values in the precision `U`, the tensor itself if that is what it has. The gradient is
+    /// cast back.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn cast<U: Float>(&self) -> Result<Tensor<U>> {
+        if let Some(same) = AnyTensor::new(self.clone()).downcast() {
+            return Ok(same);
+        }
+        let value = Tensor::compute(self.shape().clone(), |out| {
+            map(self.as_slice(), out, |x| U::from_f64(x.to_f64()));
+        })?;
+        Ok(Step::new(Cast::<T>(PhantomData)).input(self).record(value))
+    }
+}
+
+/// The step from `From` to the rule's own precision.
+struct Cast<From>(PhantomData<From>);
+
+impl<From: Float, To: Float> Backward<To> for Cast<From> {
+    fn name(&self) -> &'static str {
+        "Cast"
+    }
+    fn backward(&self, step: StepContext<To>, grad: Tensor<To>) -> Result<Gradients> {
+        step.gradients().input(0, || grad.cast::<From>())
+    }
+}
+
+impl Indices {
+    /// The integers as floats, rounded where they need more digits than the type has.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn to_tensor<T: Float>(&self) -> Result<Tensor<T>> {
+        Tensor::compute(self.shape().clone(), |out| map(self.as_slice(), out, |x| T::from_i64(x)))
+    }
+}

@@ -1,0 +1,14 @@
+//! The operations, one file a family. Each file reads top to bottom: the formula and its derivative,
+//! the public method, the rule, the tests.
+
+mod binary;
+mod cast;
+mod compare;
+mod gather;
+mod join;
+mod layout;
+mod operators;
+mod reduce;
+mod unary;
+
+pub use binary::Operand;

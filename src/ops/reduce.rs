@@ -1,0 +1,341 @@
+//! Reductions over all dims, one, or several: sums, means, variances, extremes and their places.
+
+use crate::error::{Error, Result};
+use crate::float::Float;
+use crate::index::Indices;
+use crate::kernels::reduce::{fold_blocks, greater, lesser, position_blocks, sum_blocks};
+use crate::shape::{Dims, ResolvedDims, Shape, Split, keepdim};
+use crate::step::{Backward, Gradients, Step, StepContext};
+use crate::tensor::Tensor;
+use smallvec::SmallVec;
+
+impl<T: Float> Tensor<T> {
+    /// The sum over `dims`; 0 over nothing. The derivative by each element is 1.
+    ///
+    /// The rounding error does not grow with the number of elements (pairwise and compensated
+    /// summation).
+    ///
+    /// # Errors
+    /// [`Error::DimOutOfRange`], [`Error::RepeatedDim`], [`Error::OutOfMemory`].
+    pub fn sum(&self, dims: impl Dims) -> Result<Self> {
+        let dims = dims.resolve("sum", self.shape())?;
+        let value = reduced(self, &dims, sum_blocks)?;
+        Ok(Step::new(Sum { kept: dims.kept(self.shape()), shape: self.shape().clone() })
+            .input(self)
+            .record(value))
+    }
+
+    /// The mean over `dims`; nan over nothing. The derivative by each element is 1/n.
+    ///
+    /// # Errors
+    /// [`Error::DimOutOfRange`], [`Error::RepeatedDim`], [`Error::OutOfMemory`].
+    pub fn mean(&self, dims: impl Dims) -> Result<Self> {
+        let dims = dims.resolve("mean", self.shape())?;
+        let count = T::from_f64(dims.count(self.shape()) as f64);
+        let value = reduced(self, &dims, |x, size, inner, out| {
+            sum_blocks(x, size, inner, out);
+            out.iter_mut().for_each(|sum| *sum /= count);
+        })?;
+        let rule = Mean { kept: dims.kept(self.shape()), shape: self.shape().clone(), count };
+        Ok(Step::new(rule).input(self).record(value))
+    }
+
+    /// The variance over `dims`: sum (x - mean)^2 / max(0, n - correction). A correction of 1 makes it
+    /// unbiased (PyTorch's default), 0 the mean squared deviation. Where nothing is left to divide by,
+    /// the result is inf or nan.
+    ///
+    /// Two passes: the mean first, its rounding error included, then the deviations. The derivative is
+    /// 2 (x - mean)/(n - correction).
+    ///
+    /// # Errors
+    /// [`Error::DimOutOfRange`], [`Error::RepeatedDim`], [`Error::OutOfMemory`].
+    pub fn var(&self, dims: impl Dims, correction: f64) -> Result<Self> {
+        let dims = dims.resolve("var", self.shape())?;
+        let freedom = (dims.count(self.shape()) as f64 - correction).max(0.0);
+        let squares = centred(&self.detach(), &dims)?.square()?;
+        let value = squares.sum(&dims)?.div(freedom)?;
+        let rule = Var { dims, freedom };
+        Ok(Step::new(rule).saved_input(self).record(value))
+    }
+
+    /// The greatest element over `dims`, nan if there is one. Equal maxima share the gradient equally
+    /// (PyTorch's `amax`, and its `max()` without a dim).
+    ///
+    /// # Errors
+    /// [`Error::EmptyReduction`] over nothing, [`Error::DimOutOfRange`], [`Error::RepeatedDim`],
+    /// [`Error::OutOfMemory`].
+    pub fn max(&self, dims: impl Dims) -> Result<Self> {
+        self.extreme("max", "Max", dims, greater)
+    }
+
+    /// The least element over `dims`, nan if there is one. Equal minima share the gradient equally
+    /// (PyTorch's `amin`).
+    ///
+    /// # Errors
+    /// As [`max`](Tensor::max).
+    pub fn min(&self, dims: impl Dims) -> Result<Self> {
+        self.extreme("min", "Min", dims, lesser)
+    }
+
+    fn extreme(
+        &self,
+        op: &'static str,
+        name: &'static str,
+        dims: impl Dims,
+        combine: impl Fn(T, T) -> T,
+    ) -> Result<Self> {
+        let dims = dims.resolve(op, self.shape())?;
+        check_not_empty(op, self.shape(), &dims)?;
+        let value = reduced(self, &dims, |x, size, inner, out| fold_blocks(x, size, inner, out, &combine))?;
+        Ok(Step::new(Extreme { name, dims }).saved_input(self).saving_output().record(value))
+    }
+
+    /// The greatest element along one dim and its position, the first of several (PyTorch's
+    /// `max(dim)`). The gradient goes to that position alone. A nan counts as the greatest.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] unless `dims` names one dim, [`Error::EmptyReduction`],
+    /// [`Error::DimOutOfRange`], [`Error::OutOfMemory`].
+    pub fn max_with_indices(&self, dims: impl Dims) -> Result<(Self, Indices)> {
+        self.extreme_with_indices("max_with_indices", dims, |a, b| a > b || (a.is_nan() && !b.is_nan()))
+    }
+
+    /// The least element along one dim and its position, the first of several (PyTorch's
+    /// `min(dim)`). The gradient goes to that position alone. A nan counts as the least.
+    ///
+    /// # Errors
+    /// As [`max_with_indices`](Tensor::max_with_indices).
+    pub fn min_with_indices(&self, dims: impl Dims) -> Result<(Self, Indices)> {
+        self.extreme_with_indices("min_with_indices", dims, |a, b| a < b || (a.is_nan() && !b.is_nan()))
+    }
+
+    fn extreme_with_indices(
+        &self,
+        op: &'static str,
+        dims: impl Dims,
+        beats: impl Fn(T, T) -> bool,
+    ) -> Result<(Self, Indices)> {
+        let dims = dims.resolve(op, self.shape())?;
+        let dim = one_dim(op, self.shape(), &dims)?;
+        let kept = positions(op, self, &ResolvedDims { keepdim: true, ..dims.clone() }, beats)?;
+        let value = self.gather(dim as isize, &kept)?;
+        let value = if dims.keepdim { value } else { value.squeeze(dim as isize)? };
+        Ok((value, kept.reshape(dims.reduced(self.shape()))?))
+    }
+
+    /// The position of the greatest element along one dim, or with `..` in the flattened tensor; the
+    /// first of several. A nan counts as the greatest. No gradient.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for several dims, [`Error::EmptyReduction`], [`Error::DimOutOfRange`].
+    pub fn argmax(&self, dims: impl Dims) -> Result<Indices> {
+        self.argument_of("argmax", dims, |a, b| a > b || (a.is_nan() && !b.is_nan()))
+    }
+
+    /// The position of the least element; see [`argmax`](Tensor::argmax). A nan counts as the least.
+    ///
+    /// # Errors
+    /// As [`argmax`](Tensor::argmax).
+    pub fn argmin(&self, dims: impl Dims) -> Result<Indices> {
+        self.argument_of("argmin", dims, |a, b| a < b || (a.is_nan() && !b.is_nan()))
+    }
+
+    fn argument_of(
+        &self,
+        op: &'static str,
+        dims: impl Dims,
+        beats: impl Fn(T, T) -> bool,
+    ) -> Result<Indices> {
+        let dims = dims.resolve(op, self.shape())?;
+        if dims.dims.len() != self.rank() {
+            one_dim(op, self.shape(), &dims)?;
+        }
+        positions(op, self, &dims, beats)
+    }
+
+    /// The positions of the `k` greatest elements along a dim, greatest first and equal ones in their
+    /// order; a nan counts as the greatest. Read the values with [`gather`](Tensor::gather).
+    ///
+    /// # Errors
+    /// [`Error::DimOutOfRange`], [`Error::Argument`] if the dim has fewer than `k` elements.
+    pub fn topk(&self, k: usize, dim: isize) -> Result<Indices> {
+        let op = "topk";
+        let dim = self.shape().dim(op, dim)?;
+        let Split { outer, size, inner } = self.shape().split_at_dim(dim);
+        if k > size {
+            let value = format!("{k} along a dim of size {size}");
+            return Err(Error::Argument { op, name: "k", value, allowed: "at most the size of the dim" });
+        }
+        let x = self.as_slice();
+        let mut result = vec![0; outer * k * inner];
+        let mut order: Vec<usize> = Vec::with_capacity(size);
+        for block in 0..outer {
+            for j in 0..inner {
+                let value = |i: usize| x[(block * size + i) * inner + j];
+                let descending = |&a: &usize, &b: &usize| {
+                    let (a, b) = (value(a), value(b));
+                    b.partial_cmp(&a).unwrap_or_else(|| b.is_nan().cmp(&a.is_nan()))
+                };
+                order.clear();
+                order.extend(0..size);
+                order.sort_by(descending);
+                for (rank, &i) in order[..k].iter().enumerate() {
+                    result[(block * k + rank) * inner + j] = i as i64;
+                }
+            }
+        }
+        Ok(Indices::from_parts(self.shape().with_size(dim, k), result))
+    }
+
+    /// The sum over the dims along which a tensor of this shape was repeated to fill this one: the
+    /// opposite of [`broadcast_to`](Tensor::broadcast_to).
+    pub(crate) fn sum_to(&self, shape: &Shape) -> Result<Self> {
+        let missing = self.rank() - shape.len();
+        let is_repeated =
+            |&dim: &usize| dim < missing || (shape[dim - missing] == 1 && self.shape()[dim] != 1);
+        let dims: SmallVec<[isize; 4]> =
+            (0..self.rank()).filter(is_repeated).map(|dim| dim as isize).collect();
+        self.sum(keepdim(&dims[..]))?.reshape(shape)
+    }
+}
+
+/// Reduces a tensor with a kernel over blocks (see [`crate::kernels::reduce`]), whatever the dims.
+pub(super) fn reduced<T: Float>(
+    x: &Tensor<T>,
+    dims: &ResolvedDims,
+    kernel: impl FnOnce(&[T], usize, usize, &mut [T]),
+) -> Result<Tensor<T>> {
+    let (x, Split { size, inner, .. }, shape) = as_blocks(x, dims)?;
+    Tensor::compute(shape, |out| kernel(x.as_slice(), size, inner, out))
+}
+
+/// The tensor with all reduced dims in one block, its split there, and the shape of the result. It is
+/// copied only if other dims stand between the reduced ones.
+fn as_blocks<T: Float>(x: &Tensor<T>, dims: &ResolvedDims) -> Result<(Tensor<T>, Split, Shape)> {
+    let shape = x.shape();
+    let result = dims.reduced(shape);
+    let size = dims.count(shape);
+    let first = dims.dims.first().copied().unwrap_or(shape.len());
+    let adjacent = dims.dims.iter().enumerate().all(|(i, &dim)| dim == first + i);
+    if adjacent {
+        let inner = shape.iter().skip(first + dims.dims.len()).product();
+        let outer = shape.iter().take(first).product();
+        return Ok((x.detach(), Split { outer, size, inner }, result));
+    }
+    let kept = (0..shape.len()).filter(|dim| !dims.dims.contains(dim));
+    let order: SmallVec<[isize; 4]> = kept.chain(dims.dims.iter().copied()).map(|dim| dim as isize).collect();
+    Ok((x.detach().permute(&order)?, Split { outer: result.elements(), size, inner: 1 }, result))
+}
+
+fn positions<T: Float>(
+    op: &'static str,
+    x: &Tensor<T>,
+    dims: &ResolvedDims,
+    beats: impl Fn(T, T) -> bool,
+) -> Result<Indices> {
+    check_not_empty(op, x.shape(), dims)?;
+    let (x, Split { size, inner, .. }, shape) = as_blocks(x, dims)?;
+    let mut result = vec![0; shape.elements()];
+    position_blocks(x.as_slice(), size, inner, &mut result, beats);
+    Ok(Indices::from_parts(shape, result))
+}
+
+fn check_not_empty(op: &'static str, shape: &Shape, dims: &ResolvedDims) -> Result<()> {
+    // An empty result needs no values; reducing all dims always gives one.
+    if dims.count(shape) == 0 && dims.reduced(shape).elements() > 0 {
+        return Err(Error::EmptyReduction { op, shape: shape.to_vec(), dims: dims.dims.to_vec() });
+    }
+    Ok(())
+}
+
+fn one_dim(op: &'static str, shape: &Shape, dims: &ResolvedDims) -> Result<usize> {
+    match dims.dims[..] {
+        [dim] => Ok(dim),
+        [] if shape.is_empty() => Ok(0),
+        _ => {
+            let value = format!("{:?}", dims.dims.as_slice());
+            Err(Error::Argument { op, name: "dims", value, allowed: "a single dim" })
+        }
+    }
+}
+
+/// Deviations from the mean. The mean of the rounded deviations is what the rounded mean was off by.
+fn centred<T: Float>(x: &Tensor<T>, dims: &ResolvedDims) -> Result<Tensor<T>> {
+    let deviations = x.sub(&x.mean(keepdim(dims))?)?;
+    deviations.sub(&deviations.mean(keepdim(dims))?)
+}
+
+struct Sum {
+    kept: Shape,
+    shape: Shape,
+}
+
+impl<T: Float> Backward<T> for Sum {
+    fn name(&self) -> &'static str {
+        "Sum"
+    }
+    fn backward(&self, _step: StepContext<T>, grad: Tensor<T>) -> Result<Gradients> {
+        Ok(grad.reshape(&self.kept)?.broadcast_to(&self.shape)?.into())
+    }
+}
+
+struct Mean<T> {
+    kept: Shape,
+    shape: Shape,
+    count: T,
+}
+
+impl<T: Float> Backward<T> for Mean<T> {
+    fn name(&self) -> &'static str {
+        "Mean"
+    }
+    fn backward(&self, _step: StepContext<T>, grad: Tensor<T>) -> Result<Gradients> {
+        let each = grad.div(self.count.to_f64())?;
+        Ok(each.reshape(&self.kept)?.broadcast_to(&self.shape)?.into())
+    }
+}
+
+struct Var {
+    dims: ResolvedDims,
+    freedom: f64,
+}
+
+impl<T: Float> Backward<T> for Var {
+    fn name(&self) -> &'static str {
+        "Var"
+    }
+    fn backward(&self, step: StepContext<T>, grad: Tensor<T>) -> Result<Gradients> {
+        let x = step.input(0)?;
+        let each = grad.mul(2.0 / self.freedom)?.reshape(self.dims.kept(x.shape()))?;
+        Ok(centred(x, &self.dims)?.mul(&each)?.into())
+    }
+}
+
+/// The rule of [`Tensor::max`] and [`Tensor::min`]: the gradient is shared among the elements that
+/// equal the result.
+struct Extreme {
+    name: &'static str,
+    dims: ResolvedDims,
+}
+
+impl<T: Float> Backward<T> for Extreme {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+    fn backward(&self, step: StepContext<T>, grad: Tensor<T>) -> Result<Gradients> {
+        let x = step.input(0)?;
+        let kept = self.dims.kept(x.shape());
+        let ties = x.eq(step.output()?.reshape(&kept)?)?;
+        let ones = Tensor::<T>::zeros(x.shape())?.masked_fill(&ties, 1.0)?;
+        let count = ones.sum(keepdim(&self.dims))?;
+        // 0/0 where the extreme is nan and equals nothing: the gradient is nan too, as in PyTorch.
+        let share = grad.reshape(&kept)?.div(&count)?.mul(&ones)?;
+        Ok(share.into())
+    }
+}
+
+impl Dims for ResolvedDims {
+    fn resolve(&self, _op: &'static str, _shape: &Shape) -> Result<ResolvedDims> {
+        Ok(self.clone())
+    }
+}

@@ -1,0 +1,250 @@
+//! Elementwise functions of one tensor.
+//!
+//! Each function y = f(x) is followed by its rule: the gradient of x is f'(x) times the gradient of
+//! y, written with recorded operations so that it can be differentiated again.
+
+use crate::error::{Error, Result};
+use crate::float::Float;
+use crate::kernels::elementwise::map;
+use crate::step::{Backward, Gradients, Step, StepContext};
+use crate::tensor::Tensor;
+
+/// A new constant, element by element.
+pub(crate) fn mapped<T: Float>(x: &Tensor<T>, f: impl Fn(T) -> T) -> Result<Tensor<T>> {
+    Tensor::compute(x.shape().clone(), |out| map(x.as_slice(), out, f))
+}
+
+/// Rules as a table: the name of the operation and the gradient of its input.
+macro_rules! rules {
+    ($($name:ident: |$step:ident, $grad:ident| $gradient:expr;)*) => {$(
+        struct $name;
+        impl<T: Float> Backward<T> for $name {
+            fn name(&self) -> &'static str {
+                stringify!($name)
+            }
+            fn backward(&self, $step: StepContext<T>, $grad: Tensor<T>) -> Result<Gradients> {
+                Ok($gradient.into())
+            }
+        }
+    )*};
+}
+
+rules! {
+    Neg: |_step, grad| grad.neg()?;
+    Exp: |step, grad| grad.mul(step.output()?)?;
+    Expm1: |step, grad| grad.mul(&step.output()?.add(1.0)?)?;
+    Log: |step, grad| grad.div(step.input(0)?)?;
+    Log1p: |step, grad| grad.div(&step.input(0)?.add(1.0)?)?;
+    Sqrt: |step, grad| grad.div(&step.output()?.mul(2.0)?)?;
+    Square: |step, grad| grad.mul(&step.input(0)?.mul(2.0)?)?;
+    Reciprocal: |step, grad| grad.neg()?.mul(&step.output()?.square()?)?;
+    Abs: |step, grad| grad.mul(&sign(step.input(0)?)?)?;
+    Relu: |step, grad| grad.masked_fill(&step.input(0)?.le(0.0)?, 0.0)?;
+    Tanh: |step, grad| grad.mul(&step.output()?.square()?.neg()?.add(1.0)?)?;
+    Sigmoid: |step, grad| grad.mul(&step.output()?.neg()?.add(1.0)?)?.mul(step.output()?)?;
+    Softplus: |step, grad| {
+        let x = step.input(0)?;
+        grad.where_cond(&x.gt(SOFTPLUS_THRESHOLD)?, &grad.mul(&x.sigmoid()?)?)?
+    };
+    NormalCdf: |step, grad| grad.mul(&normal_density(step.input(0)?)?)?;
+    Gelu: |step, grad| {
+        let x = step.input(0)?;
+        grad.mul(&normal_cdf(x)?.add(&x.mul(&normal_density(x)?)?)?)?
+    };
+}
+
+impl<T: Float> Tensor<T> {
+    /// -x; the derivative is -1.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    #[allow(clippy::should_implement_trait)] // `-x` is there too; this form returns the error
+    pub fn neg(&self) -> Result<Self> {
+        Ok(Step::new(Neg).input(self).record(mapped(self, |x| -x)?))
+    }
+
+    /// e^x; the derivative is e^x.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn exp(&self) -> Result<Self> {
+        Ok(Step::new(Exp).input(self).saving_output().record(mapped(self, T::exp)?))
+    }
+
+    /// e^x - 1 without the cancellation near 0; the derivative is e^x.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn expm1(&self) -> Result<Self> {
+        Ok(Step::new(Expm1).input(self).saving_output().record(mapped(self, T::exp_m1)?))
+    }
+
+    /// The natural logarithm ln x: -inf at 0, nan below; the derivative is 1/x.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn log(&self) -> Result<Self> {
+        Ok(Step::new(Log).saved_input(self).record(mapped(self, T::ln)?))
+    }
+
+    /// ln(1 + x), accurate near 0; the derivative is 1/(1 + x).
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn log1p(&self) -> Result<Self> {
+        Ok(Step::new(Log1p).saved_input(self).record(mapped(self, T::ln_1p)?))
+    }
+
+    /// The square root, nan below 0; the derivative is 1/(2 sqrt x).
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn sqrt(&self) -> Result<Self> {
+        Ok(Step::new(Sqrt).input(self).saving_output().record(mapped(self, T::sqrt)?))
+    }
+
+    /// x^2; the derivative is 2x.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn square(&self) -> Result<Self> {
+        Ok(Step::new(Square).saved_input(self).record(mapped(self, |x| x * x)?))
+    }
+
+    /// 1/x; the derivative is -1/x^2.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn reciprocal(&self) -> Result<Self> {
+        Ok(Step::new(Reciprocal).input(self).saving_output().record(mapped(self, T::recip)?))
+    }
+
+    /// |x|; the derivative is the sign of x, and 0 at 0.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn abs(&self) -> Result<Self> {
+        Ok(Step::new(Abs).saved_input(self).record(mapped(self, T::abs)?))
+    }
+
+    /// max(x, 0), nan for nan; the derivative is 1 for x > 0 and 0 for x <= 0.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn relu(&self) -> Result<Self> {
+        let value = mapped(self, |x| if x <= T::zero() { T::zero() } else { x })?;
+        Ok(Step::new(Relu).saved_input(self).record(value))
+    }
+
+    /// The hyperbolic tangent; the derivative is 1 - tanh^2 x.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn tanh(&self) -> Result<Self> {
+        Ok(Step::new(Tanh).input(self).saving_output().record(mapped(self, T::tanh)?))
+    }
+
+    /// s = 1/(1 + e^-x); the derivative is (1 - s) s.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn sigmoid(&self) -> Result<Self> {
+        // The exponential of a positive number could overflow where the result does not underflow.
+        let sigmoid = |x: T| {
+            let e = (-x.abs()).exp();
+            if x < T::zero() { e / (T::one() + e) } else { T::one() / (T::one() + e) }
+        };
+        Ok(Step::new(Sigmoid).input(self).saving_output().record(mapped(self, sigmoid)?))
+    }
+
+    /// ln(1 + e^x), and x itself where x > 20, as in PyTorch; the derivative is sigmoid(x), and 1
+    /// where x > 20.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn softplus(&self) -> Result<Self> {
+        let threshold = T::from_f64(SOFTPLUS_THRESHOLD);
+        let softplus = |x: T| if x > threshold { x } else { x.exp().ln_1p() };
+        Ok(Step::new(Softplus).saved_input(self).record(mapped(self, softplus)?))
+    }
+
+    /// x Φ(x), where Φ(x) = (1 + erf(x/sqrt 2))/2 is the distribution function of the standard normal;
+    /// the derivative is Φ(x) + x φ(x). This is PyTorch's `gelu(approximate="none")`.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn gelu(&self) -> Result<Self> {
+        let gelu = |x: T| if x == T::neg_infinity() { -T::zero() } else { x * normal_cdf_of(x) };
+        Ok(Step::new(Gelu).saved_input(self).record(mapped(self, gelu)?))
+    }
+
+    /// min(max(x, minimum), maximum); `None` leaves a side open. If the bounds cross, the result is
+    /// the maximum; a nan bound makes everything nan.
+    ///
+    /// The derivative is 1 strictly between the bounds and 0 elsewhere, on the bounds too (as in
+    /// PyTorch since 2.14). For bounds that are tensors use [`maximum`](Tensor::maximum) and
+    /// [`minimum`](Tensor::minimum).
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if both sides are open; [`Error::OutOfMemory`].
+    pub fn clamp(&self, minimum: impl Into<Option<T>>, maximum: impl Into<Option<T>>) -> Result<Self> {
+        let rule = Clamp { minimum: minimum.into(), maximum: maximum.into() };
+        if rule.minimum.is_none() && rule.maximum.is_none() {
+            let (name, value, allowed) =
+                ("bounds", "None, None".to_string(), "a number on at least one side");
+            return Err(Error::Argument { op: "clamp", name, value, allowed });
+        }
+        let value = mapped(self, |x| {
+            let x =
+                rule.minimum.map_or(x, |minimum| if x < minimum || minimum.is_nan() { minimum } else { x });
+            rule.maximum.map_or(x, |maximum| if x > maximum || maximum.is_nan() { maximum } else { x })
+        })?;
+        Ok(Step::new(rule).saved_input(self).record(value))
+    }
+}
+
+/// Beyond this softplus is the identity, as PyTorch defines it.
+const SOFTPLUS_THRESHOLD: f64 = 20.0;
+
+struct Clamp<T> {
+    minimum: Option<T>,
+    maximum: Option<T>,
+}
+
+impl<T: Float> Backward<T> for Clamp<T> {
+    fn name(&self) -> &'static str {
+        "Clamp"
+    }
+    fn backward(&self, step: StepContext<T>, grad: Tensor<T>) -> Result<Gradients> {
+        let x = step.input(0)?;
+        // Negated, so that a nan counts as outside.
+        let mut outside = x.ne(x)?;
+        if let Some(minimum) = self.minimum {
+            outside = outside.or(&x.gt(minimum.to_f64())?.not())?;
+        }
+        if let Some(maximum) = self.maximum {
+            outside = outside.or(&x.lt(maximum.to_f64())?.not())?;
+        }
+        Ok(grad.masked_fill(&outside, 0.0)?.into())
+    }
+}
+
+/// -1, 0 or 1 (nan for nan) as a constant: its derivative is 0 wherever it has one.
+fn sign<T: Float>(x: &Tensor<T>) -> Result<Tensor<T>> {
+    mapped(x, |x| if x == T::zero() { T::zero() } else { x.signum() })
+}
+
+/// Φ(x), with its digits kept in the left tail.
+fn normal_cdf_of<T: Float>(x: T) -> T {
+    T::from_f64(0.5) * (-x * T::from_f64(std::f64::consts::FRAC_1_SQRT_2)).erfc()
+}
+
+/// Φ(x), whose derivative is φ(x).
+fn normal_cdf<T: Float>(x: &Tensor<T>) -> Result<Tensor<T>> {
+    Ok(Step::new(NormalCdf).saved_input(x).record(mapped(x, normal_cdf_of)?))
+}
+
+/// φ(x) = exp(-x^2/2)/sqrt(2 pi).
+fn normal_density<T: Float>(x: &Tensor<T>) -> Result<Tensor<T>> {
+    x.square()?.mul(-0.5)?.exp()?.mul(1.0 / (2.0 * std::f64::consts::PI).sqrt())
+}

@@ -1,0 +1,185 @@
+//! The tape: the steps that led to a result, in the order in which they were recorded.
+
+use crate::error::{Error, Result};
+use crate::float::Float;
+use crate::shape::Shape;
+use crate::tensor::{Node, Tensor};
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+use std::fmt::{self, Write};
+use std::sync::Arc;
+
+/// The Wengert list of one result: every leaf and recorded step that it depends on, each after its
+/// inputs. [`backward`](Tensor::backward) plays this list in reverse.
+///
+/// ```
+/// # use tapegrad::Tensor;
+/// let x = Tensor::new([1.0, 2.0]).requires_grad();
+/// let loss = x.square()?.sum(..)?;
+/// assert_eq!(loss.tape().to_string(), "\
+/// %0  leaf         [2]
+/// %1  Square(%0)   [2]
+/// %2  Sum(%1)      []
+/// ");
+/// # Ok::<(), tapegrad::Error>(())
+/// ```
+pub struct Tape {
+    entries: Vec<TapeEntry>,
+}
+
+/// One line of a [`Tape`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TapeEntry {
+    /// The step's name; none for a leaf.
+    pub name: Option<&'static str>,
+    /// The shape of the value.
+    pub shape: Shape,
+    /// The places of the inputs in the tape; none for a constant. Empty for a leaf, and for a step
+    /// that backward has released.
+    pub inputs: Vec<Option<usize>>,
+    /// Whether backward has played the step and released what it had saved.
+    pub released: bool,
+}
+
+impl<T: Float> Tensor<T> {
+    /// What this tensor depends on, in the order of recording. Empty for a constant.
+    pub fn tape(&self) -> Tape {
+        let nodes = linearise(self.node());
+        let entries = nodes.iter().map(|node| {
+            let recorded = node.recorded();
+            let inputs = recorded.iter().flat_map(|step| step.inputs.iter());
+            let place = |input: &Option<Arc<Node>>| input.as_ref().and_then(|input| place_of(&nodes, input));
+            TapeEntry {
+                name: node.name,
+                shape: node.shape.clone(),
+                inputs: inputs.map(place).collect(),
+                released: node.name.is_some() && recorded.is_none(),
+            }
+        });
+        Tape { entries: entries.collect() }
+    }
+}
+
+impl Tape {
+    /// The leaves and steps, each after its inputs.
+    pub fn entries(&self) -> &[TapeEntry] {
+        &self.entries
+    }
+
+    /// The number of leaves and steps.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether the result was a constant.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The graph in the `dot` language of Graphviz, arrows pointing from inputs to results.
+    pub fn to_dot(&self) -> String {
+        let mut dot = String::from("digraph tape {\n  rankdir=LR;\n");
+        for (place, entry) in self.entries.iter().enumerate() {
+            let (name, form) = match entry.name {
+                Some(name) => (name, "box"),
+                None => ("leaf", "ellipse"),
+            };
+            let name = name.replace('\\', "\\\\").replace('"', "\\\"");
+            // Writing to a String cannot fail.
+            let _ = writeln!(dot, "  n{place} [label=\"%{place} {name}\\n{}\", shape={form}];", entry.shape);
+            for input in entry.inputs.iter().flatten() {
+                let _ = writeln!(dot, "  n{input} -> n{place};");
+            }
+        }
+        dot.push_str("}\n");
+        dot
+    }
+}
+
+/// One numbered line for each leaf and step: its name, its inputs by number (`const` for a
+/// constant), and its shape.
+impl fmt::Display for Tape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let number = |input: &Option<usize>| input.map_or("const".to_string(), |place| format!("%{place}"));
+        let calls: Vec<String> = (self.entries.iter())
+            .map(|entry| match entry.name {
+                None => "leaf".to_string(),
+                Some(name) if entry.released => format!("{name} (released)"),
+                Some(name) => {
+                    format!("{name}({})", entry.inputs.iter().map(number).collect::<Vec<_>>().join(", "))
+                }
+            })
+            .collect();
+        let digits = self.len().saturating_sub(1).to_string().len();
+        let width = calls.iter().map(String::len).max().unwrap_or(0);
+        for (place, (call, entry)) in calls.iter().zip(&self.entries).enumerate() {
+            writeln!(f, "{:<2$}  {call:<width$}   {}", format!("%{place}"), entry.shape, digits + 1)?;
+        }
+        Ok(())
+    }
+}
+
+/// Short: the number of entries.
+impl fmt::Debug for Tape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tape({} entries)", self.len())
+    }
+}
+
+/// All nodes that the roots depend on, themselves included, in ascending order of their ids.
+///
+/// Ids grow with recording, so a node's id is greater than those of its inputs. A heap that always
+/// gives the greatest id therefore meets each node after everything that uses it, and a node that is
+/// used several times comes out several times in a row: no visited set, no recursion, and one pop
+/// for each edge, however many paths there are.
+pub(crate) fn linearise<'a>(roots: impl IntoIterator<Item = &'a Arc<Node>>) -> Vec<Arc<Node>> {
+    struct ById(Arc<Node>);
+    impl PartialEq for ById {
+        fn eq(&self, other: &Self) -> bool {
+            self.0.id == other.0.id
+        }
+    }
+    impl Eq for ById {}
+    impl PartialOrd for ById {
+        fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+            Some(self.cmp(other))
+        }
+    }
+    impl Ord for ById {
+        fn cmp(&self, other: &Self) -> Ordering {
+            self.0.id.cmp(&other.0.id)
+        }
+    }
+
+    let mut waiting: BinaryHeap<ById> = roots.into_iter().cloned().map(ById).collect();
+    let mut nodes: Vec<Arc<Node>> = Vec::new();
+    while let Some(ById(node)) = waiting.pop() {
+        if nodes.last().is_some_and(|last| last.id == node.id) {
+            continue;
+        }
+        if let Some(step) = node.recorded().as_ref() {
+            waiting.extend(step.inputs.iter().flatten().cloned().map(ById));
+        }
+        nodes.push(node);
+    }
+    nodes.reverse();
+    nodes
+}
+
+/// The place of a node in a linearised list.
+pub(crate) fn place_of(nodes: &[Arc<Node>], node: &Node) -> Option<usize> {
+    nodes.binary_search_by_key(&node.id, |node| node.id).ok()
+}
+
+/// Checks that no step of a linearised list was released, those left out excepted.
+pub(crate) fn check_not_released(op: &'static str, nodes: &[Arc<Node>], except: &[Arc<Node>]) -> Result<()> {
+    for node in nodes {
+        if let Some(step) = node.name
+            && node.recorded().is_none()
+            && !except.iter().any(|other| other.id == node.id)
+        {
+            return Err(Error::Released { op, step });
+        }
+    }
+    Ok(())
+}
