@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::float::Float;
-use crate::nested::{Nested, flatten};
+use crate::nested::{Literal, Nested, flatten};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 use rand::Rng;
@@ -22,7 +22,7 @@ impl Tensor<f32> {
     /// let precise = Tensor::from([[1.0, 2.0]]); // Tensor<f64>
     /// assert_eq!(precise.as_slice(), [1.0f64, 2.0]);
     /// ```
-    pub fn new(values: impl Nested<Element = f32>) -> Self {
+    pub fn new(values: impl Literal<f32>) -> Self {
         Tensor::from(values)
     }
 }

@@ -16,6 +16,12 @@ pub trait Nested {
     fn flatten_into(self, elements: &mut Vec<Self::Element>);
 }
 
+/// A [`Nested`] array of `E`. As a bound it also tells the compiler what a bare literal is: in
+/// `Tensor::new([[1.0]])` the number becomes an `f32`.
+pub trait Literal<E>: Nested<Element = E> {}
+
+impl<E, A: Literal<E>, const N: usize> Literal<E> for [A; N] {}
+
 macro_rules! innermost {
     ($($scalar:ty)*) => {$(
         impl Nested for $scalar {
@@ -25,6 +31,7 @@ macro_rules! innermost {
                 elements.push(self);
             }
         }
+        impl Literal<$scalar> for $scalar {}
     )*};
 }
 innermost!(f32 f64 bool i8 i16 i32 i64 i128 isize u8 u16 u32 u64 u128 usize);
