@@ -52,21 +52,17 @@ pub(crate) fn sum_blocks<T: Float>(x: &[T], size: usize, inner: usize, out: &mut
         }
         return;
     }
-    // Column sums run down the rows with a compensation each, so that their error does not grow with
-    // the number of rows. An infinite or nan sum has no meaningful compensation.
+    // Column sums run down the rows. What each addition rounds away is fed into the next one, so the
+    // error does not grow with the number of rows. An infinite or nan sum leaves nothing to feed.
     let mut errors = vec![T::zero(); inner];
     for (block, sums) in out.chunks_exact_mut(inner.max(1)).enumerate() {
         errors.fill(T::zero());
         sums.fill(T::zero());
         for row in x[block * size * inner..(block + 1) * size * inner].chunks_exact(inner) {
             for ((sum, error), &x) in sums.iter_mut().zip(&mut errors).zip(row) {
-                let (next, rounding) = two_sum(*sum, x);
-                (*sum, *error) = (next, *error + rounding);
-            }
-        }
-        for (sum, &error) in sums.iter_mut().zip(&errors) {
-            if sum.is_finite() {
-                *sum = *sum + error;
+                let (next, rounding) = two_sum(*sum, x + *error);
+                *sum = next;
+                *error = if next.is_finite() { rounding } else { T::zero() };
             }
         }
     }
