@@ -4,4 +4,6 @@
 pub(crate) mod elementwise;
 pub(crate) mod gather;
 pub(crate) mod layout;
+pub(crate) mod matmul;
 pub(crate) mod reduce;
+pub(crate) mod softmax;

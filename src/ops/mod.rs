@@ -7,8 +7,10 @@ mod compare;
 mod gather;
 mod join;
 mod layout;
+mod matmul;
 mod operators;
 mod reduce;
+mod softmax;
 mod unary;
 
 pub use binary::Operand;

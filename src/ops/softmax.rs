@@ -1,0 +1,191 @@
+//! From scores to probabilities: softmax, its logarithm, and the logarithm of its denominator.
+//!
+//! The forward formulas, and why they keep their digits, are in [`crate::kernels::softmax`]. With
+//! p = softmax(x) along a dim and g the gradient that arrives, the rules are
+//!
+//! ```text
+//! softmax       dx = p (g - sum(g p))
+//! log_softmax   dx = g - p sum(g)
+//! logsumexp     dx = p g
+//! ```
+
+use crate::error::Result;
+use crate::float::Float;
+use crate::kernels::reduce::sum;
+use crate::kernels::softmax::{Line, for_each_line, map_lines};
+use crate::ops::reduce::reduced;
+use crate::shape::{Dims, ResolvedDims, keepdim};
+use crate::step::{Backward, Gradients, Step, StepContext};
+use crate::tensor::Tensor;
+use smallvec::SmallVec;
+
+impl<T: Float> Tensor<T> {
+    /// exp(x) / sum(exp(x)) along a dim: positive numbers that sum to 1.
+    ///
+    /// The result is nan along a line that holds nan or +inf, or only -inf; a single -inf has the
+    /// probability 0.
+    ///
+    /// # Errors
+    /// [`Error::DimOutOfRange`](crate::Error::DimOutOfRange),
+    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
+    pub fn softmax(&self, dim: isize) -> Result<Self> {
+        let dim = self.shape().dim("softmax", dim)?;
+        let value = along(dim, self, self, |x, _, out| {
+            let line = Line::of(x);
+            out.iter_mut().zip(x).for_each(|(out, &x)| *out = line.softmax(x));
+        })?;
+        Ok(Step::new(Softmax { dim }).input(self).saving_output().record(value))
+    }
+
+    /// The logarithm of [`softmax`](Tensor::softmax), in nats, without the underflow: x - logsumexp(x)
+    /// along a dim, to the last digit even where the probability is almost 1.
+    ///
+    /// # Errors
+    /// [`Error::DimOutOfRange`](crate::Error::DimOutOfRange),
+    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
+    pub fn log_softmax(&self, dim: isize) -> Result<Self> {
+        let dim = self.shape().dim("log_softmax", dim)?;
+        let value = along(dim, self, self, |x, _, out| {
+            let line = Line::of(x);
+            out.iter_mut().zip(x).for_each(|(out, &x)| *out = -line.negative_log_softmax(x));
+        })?;
+        // The rule recomputes the probabilities from x: the rounding of a log-probability of -80 is 40
+        // ulp in the probability.
+        Ok(Step::new(LogSoftmax { dim }).saved_input(self).record(value))
+    }
+
+    /// log(sum(exp(x))) over `dims`, in nats, without overflow; -inf over nothing.
+    ///
+    /// # Errors
+    /// [`Error::DimOutOfRange`](crate::Error::DimOutOfRange),
+    /// [`Error::RepeatedDim`](crate::Error::RepeatedDim),
+    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
+    pub fn logsumexp(&self, dims: impl Dims) -> Result<Self> {
+        let dims = dims.resolve("logsumexp", self.shape())?;
+        let value = reduced(self, &dims, |x, size, inner, out| {
+            out.fill(T::neg_infinity());
+            for_each_line(x, size, inner, |i, line| out[i] = Line::of(line).logsumexp());
+        })?;
+        Ok(Step::new(LogSumExp { dims }).saved_input(self).record(value))
+    }
+
+    /// Softmax over several dims at once, which are brought together at the end.
+    fn softmax_over(&self, dims: &ResolvedDims) -> Result<Self> {
+        if let [dim] = dims.dims[..] {
+            return self.softmax(dim as isize);
+        }
+        let kept = (0..self.rank()).filter(|dim| !dims.dims.contains(dim));
+        let order: SmallVec<[isize; 4]> =
+            kept.chain(dims.dims.iter().copied()).map(|dim| dim as isize).collect();
+        let permuted = self.permute(&order)?;
+        let mut inverse = order.clone();
+        for (to, &from) in order.iter().enumerate() {
+            inverse[from as usize] = to as isize;
+        }
+        let lines = permuted.reshape([dims.reduced(self.shape()).elements(), dims.count(self.shape())])?;
+        lines.softmax(1)?.reshape(permuted.shape())?.permute(&inverse)
+    }
+}
+
+/// A constant of x's shape, computed line by line from two tensors of that shape.
+fn along<T: Float>(
+    dim: usize,
+    x: &Tensor<T>,
+    y: &Tensor<T>,
+    mut line: impl FnMut(&[T], &[T], &mut [T]),
+) -> Result<Tensor<T>> {
+    let split = x.shape().split_at_dim(dim);
+    Tensor::compute(x.shape().clone(), |out| {
+        let lines = (x.as_slice(), y.as_slice());
+        map_lines(lines, split.size, split.inner, out, |_, x, y, out| line(x, y, out));
+    })
+}
+
+struct Softmax {
+    dim: usize,
+}
+
+impl<T: Float> Backward<T> for Softmax {
+    fn name(&self) -> &'static str {
+        "Softmax"
+    }
+    fn backward(&self, step: StepContext<T>, grad: Tensor<T>) -> Result<Gradients> {
+        let p = step.output()?;
+        if step.is_recording() {
+            let mean = grad.mul(p)?.sum(keepdim(self.dim as isize))?;
+            return Ok(grad.sub(&mean)?.mul(p)?.into());
+        }
+        let dx = along(self.dim, p, &grad, |p, g, out| {
+            out.iter_mut().zip(p.iter().zip(g)).for_each(|(out, (&p, &g))| *out = p * g);
+            let mean = sum(out);
+            out.iter_mut().zip(p.iter().zip(g)).for_each(|(out, (&p, &g))| *out = p * (g - mean));
+        })?;
+        Ok(dx.into())
+    }
+}
+
+struct LogSoftmax {
+    dim: usize,
+}
+
+impl<T: Float> Backward<T> for LogSoftmax {
+    fn name(&self) -> &'static str {
+        "LogSoftmax"
+    }
+    fn backward(&self, step: StepContext<T>, grad: Tensor<T>) -> Result<Gradients> {
+        let x = step.input(0)?;
+        if step.is_recording() {
+            let total = grad.sum(keepdim(self.dim as isize))?;
+            return Ok(grad.sub(&x.softmax(self.dim as isize)?.mul(&total)?)?.into());
+        }
+        let dx = along(self.dim, x, &grad, |x, g, out| {
+            let (line, total) = (Line::of(x), sum(g));
+            out.iter_mut()
+                .zip(x.iter().zip(g))
+                .for_each(|(out, (&x, &g))| *out = g - line.softmax(x) * total);
+        })?;
+        Ok(dx.into())
+    }
+}
+
+struct LogSumExp {
+    dims: ResolvedDims,
+}
+
+impl<T: Float> Backward<T> for LogSumExp {
+    fn name(&self) -> &'static str {
+        "LogSumExp"
+    }
+    fn backward(&self, step: StepContext<T>, grad: Tensor<T>) -> Result<Gradients> {
+        let x = step.input(0)?;
+        let grad = grad.reshape(self.dims.kept(x.shape()))?;
+        Ok(x.softmax_over(&self.dims)?.mul(&grad)?.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn softmax_rows_sum_to_one_wherever_they_lie() {
+        let x = Tensor::from([[1e6, 1e6 + 1.0, 1e6 - 3.0], [-1e6, -1e6, 4.0]]);
+        for dim in [0, 1] {
+            for total in x.softmax(dim).unwrap().sum(dim).unwrap().to_vec() {
+                assert!((total - 1.0f64).abs() < 1e-15);
+            }
+        }
+    }
+
+    #[test]
+    fn logsumexp_reduces_dims_that_are_not_neighbours() {
+        let values: Vec<f64> = (0..24).map(|i| f64::from(i) * 0.1).collect();
+        let x = Tensor::from_vec(values, [2, 3, 4]).unwrap();
+        let expected = x.exp().unwrap().sum([0, 2]).unwrap().log().unwrap();
+        let actual = x.logsumexp([0, 2]).unwrap();
+        assert_eq!(actual.shape(), &[3]);
+        for (a, e) in actual.to_vec().into_iter().zip(expected.to_vec()) {
+            assert!((a - e).abs() < 1e-14);
+        }
+    }
+}
