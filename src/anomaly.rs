@@ -12,9 +12,8 @@ use std::fmt;
 pub struct NonFinite {
     /// The step's name.
     pub step: &'static str,
-    /// Whether it is the step's value, computed forward, or the gradient of its output, computed
-    /// backward.
-    pub kind: NonFiniteKind,
+    /// What of the step it is.
+    pub part: StepPart,
     /// The shape of the value or gradient.
     pub shape: Shape,
     /// Where in it the first offender stands.
@@ -23,71 +22,83 @@ pub struct NonFinite {
     pub value: f64,
 }
 
-/// What of a step is not finite.
+/// What a step computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NonFiniteKind {
-    /// The value that the step computed.
+pub enum StepPart {
+    /// Its value, forward.
     Value,
-    /// The gradient of the loss with respect to that value.
-    Gradient,
+    /// The gradient of one of its inputs, backward.
+    Gradient {
+        /// Which input.
+        input: usize,
+    },
 }
 
-/// One sentence, such as `the value of Log, of shape [2], is -inf at [0]`.
+/// One line, such as `Log: the value, of shape [2], is -inf at [1]`.
 impl fmt::Display for NonFinite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let NonFinite { step, shape, position, value, .. } = self;
-        let kind = match self.kind {
-            NonFiniteKind::Value => "value",
-            NonFiniteKind::Gradient => "gradient",
-        };
-        write!(f, "the {kind} of {step}, of shape {shape}, is {value} at {position:?}")
+        let NonFinite { step, part, shape, position, value } = self;
+        match part {
+            StepPart::Value => write!(f, "{step}: the value")?,
+            StepPart::Gradient { input } => write!(f, "{step}Backward: the gradient of input {input}")?,
+        }
+        write!(f, ", of shape {shape}, is {value} at {position:?}")
     }
+}
+
+/// Which of the two passes is watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Watched {
+    Forward,
+    Backward,
 }
 
 thread_local! {
-    static WATCHING: Cell<bool> = const { Cell::new(false) };
+    static WATCHED: Cell<Option<Watched>> = const { Cell::new(None) };
     static FOUND: RefCell<Option<NonFinite>> = const { RefCell::new(None) };
 }
 
-/// Runs a closure with the watch on; returns its result and the first thing found.
-pub(crate) fn watching<R>(closure: impl FnOnce() -> R) -> (R, Option<NonFinite>) {
-    struct Restore(bool, Option<NonFinite>);
+/// Runs a closure and watches one pass; returns its result and the first thing found.
+pub(crate) fn watching<R>(pass: Watched, closure: impl FnOnce() -> R) -> (R, Option<NonFinite>) {
+    struct Restore(Option<Watched>, Option<NonFinite>);
     impl Drop for Restore {
         fn drop(&mut self) {
-            WATCHING.set(self.0);
+            WATCHED.set(self.0);
             FOUND.set(self.1.take());
         }
     }
-    let _restore = Restore(WATCHING.replace(true), FOUND.take());
+    let _restore = Restore(WATCHED.replace(Some(pass)), FOUND.take());
     let result = closure();
     (result, FOUND.take())
 }
 
-/// Called with the value of every step, recorded or not.
+/// Called with the value of every step, recorded or not. The operations inside a rule are not steps
+/// of the computation, and are not watched.
 pub(crate) fn watch_value<T: Float>(step: &'static str, value: &Tensor<T>) {
-    if WATCHING.get() {
-        watch(step, NonFiniteKind::Value, value);
+    if WATCHED.get() == Some(Watched::Forward) {
+        watch(step, StepPart::Value, value);
     }
 }
 
-/// Called with the gradient of every step's output.
-pub(crate) fn watch_gradient(step: &'static str, gradient: &AnyTensor) {
-    if WATCHING.get() {
+/// Called with every gradient that a rule returns.
+pub(crate) fn watch_gradient(step: &'static str, input: usize, gradient: &AnyTensor) {
+    if WATCHED.get() == Some(Watched::Backward) {
+        let part = StepPart::Gradient { input };
         match gradient {
-            AnyTensor::F32(gradient) => watch(step, NonFiniteKind::Gradient, gradient),
-            AnyTensor::F64(gradient) => watch(step, NonFiniteKind::Gradient, gradient),
+            AnyTensor::F32(gradient) => watch(step, part, gradient),
+            AnyTensor::F64(gradient) => watch(step, part, gradient),
         }
     }
 }
 
-fn watch<T: Float>(step: &'static str, kind: NonFiniteKind, tensor: &Tensor<T>) {
+fn watch<T: Float>(step: &'static str, part: StepPart, tensor: &Tensor<T>) {
     let Some(at) = tensor.as_slice().iter().position(|value| !value.is_finite()) else {
         return;
     };
     FOUND.with_borrow_mut(|found| {
         found.get_or_insert_with(|| NonFinite {
             step,
-            kind,
+            part,
             shape: tensor.shape().clone(),
             position: tensor.shape().coordinates(at),
             value: tensor.as_slice()[at].to_f64(),

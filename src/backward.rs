@@ -1,6 +1,6 @@
 //! Playing the tape in reverse: `backward`, `grad`, and the search for what is not finite.
 
-use crate::anomaly::{NonFinite, watch_gradient, watching};
+use crate::anomaly::{NonFinite, Watched, watch_gradient, watching};
 use crate::error::{Error, Result};
 use crate::float::Float;
 use crate::grad_mode::enable_grad;
@@ -173,9 +173,9 @@ pub fn grad<T: Float>(
 /// # use tapegrad::{find_non_finite, Tensor};
 /// let x = Tensor::new([1.0, 0.0]).requires_grad();
 /// let found = find_non_finite(|| x.sqrt()?.sum(..))?.unwrap();
-/// assert_eq!(found.to_string(), "the gradient of leaf, of shape [2], is inf at [1]");
+/// assert_eq!(found.to_string(), "SqrtBackward: the gradient of input 0, of shape [2], is inf at [1]");
 /// let found = find_non_finite(|| x.log()?.sum(..))?.unwrap();
-/// assert_eq!(found.to_string(), "the value of Log, of shape [2], is -inf at [1]");
+/// assert_eq!(found.to_string(), "Log: the value, of shape [2], is -inf at [1]");
 /// # Ok::<(), tapegrad::Error>(())
 /// ```
 ///
@@ -185,15 +185,14 @@ pub fn find_non_finite<T: Float>(
     computation: impl FnOnce() -> Result<Tensor<T>>,
 ) -> Result<Option<NonFinite>> {
     let op = "find_non_finite";
-    let (result, found) = watching(|| {
-        let loss = computation()?;
-        let roots = roots(op, &[&loss], &GradOptions::new())?;
-        play(Request { op, roots, wanted: None, retain: false, recording: false })
-    });
-    match found {
-        Some(found) => Ok(Some(found)),
-        None => result.map(|_| None),
+    let (loss, found) = watching(Watched::Forward, computation);
+    if found.is_some() {
+        return Ok(found);
     }
+    let roots = roots(op, &[&loss?], &GradOptions::new())?;
+    let request = Request { op, roots, wanted: None, retain: false, recording: false };
+    let (played, found) = watching(Watched::Backward, || play(request));
+    played.map(|_| found)
 }
 
 /// The outputs' nodes with their upstream gradients.
@@ -267,11 +266,8 @@ fn play(request: Request<'_>) -> Result<Vec<(Arc<Node>, AnyTensor)>> {
         // complete.
         let node = &nodes[place];
         let grad = gradients[place].take();
-        if let Some(grad) = &grad {
-            watch_gradient(node.name.unwrap_or("leaf"), grad);
-            if is_wanted(node) {
-                found.push((node.clone(), grad.clone()));
-            }
+        if let Some(grad) = grad.as_ref().filter(|_| is_wanted(node)) {
+            found.push((node.clone(), grad.clone()));
         }
         let Some(step) = node.name else { continue };
         if !on_the_way.uses_a_needed_node(place) {
@@ -293,6 +289,7 @@ fn play(request: Request<'_>) -> Result<Vec<(Arc<Node>, AnyTensor)>> {
             let Some(place) = place_of(&nodes, input).filter(|&place| on_the_way.is_needed(place)) else {
                 continue;
             };
+            watch_gradient(step, index, &result);
             let result = if recording { result } else { detached(result) };
             add_to(&mut gradients[place], fit(result, input, step, index)?)?;
         }

@@ -135,7 +135,7 @@ impl Mask {
 /// Short: the shape and how many are true.
 impl fmt::Debug for Mask {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Mask({} of {}, true: {})", "bool", self.shape, self.count())
+        write!(f, "Mask(bool of {}, true: {})", self.shape, self.count())
     }
 }
 

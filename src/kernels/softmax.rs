@@ -19,7 +19,7 @@ use super::reduce::{sum, two_sum};
 use num_traits::Float;
 
 /// What the formulas above need of a line.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(crate) struct Line<T> {
     /// The maximum m; nan if there is a nan, -inf for an empty line.
     pub max: T,
@@ -35,11 +35,11 @@ impl<T: Float> Line<T> {
     pub fn of(x: &[T]) -> Self {
         let (mut max, mut place) = (T::neg_infinity(), 0);
         for (i, &x) in x.iter().enumerate() {
-            if !(x <= max) {
+            if x > max || x.is_nan() {
                 (max, place) = (x, i);
-                if x.is_nan() {
-                    break;
-                }
+            }
+            if max.is_nan() {
+                break;
             }
         }
         let mut line = Line { max, others: T::zero() };

@@ -46,7 +46,7 @@ fn scalar<T: Float>(value: T) -> Tensor<T> {
 }
 
 /// A new constant of the common shape, element by element.
-fn zipped<T: Float>(
+pub(super) fn zipped<T: Float>(
     op: &'static str,
     a: &Tensor<T>,
     b: &Tensor<T>,

@@ -7,6 +7,7 @@ mod compare;
 mod gather;
 mod join;
 mod layout;
+mod loss;
 mod matmul;
 mod operators;
 mod reduce;
@@ -14,3 +15,4 @@ mod softmax;
 mod unary;
 
 pub use binary::Operand;
+pub use loss::{CrossEntropyLoss, NllLoss, Reduction, Target, ToTarget};

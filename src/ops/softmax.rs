@@ -169,10 +169,10 @@ mod tests {
 
     #[test]
     fn softmax_rows_sum_to_one_wherever_they_lie() {
-        let x = Tensor::from([[1e6, 1e6 + 1.0, 1e6 - 3.0], [-1e6, -1e6, 4.0]]);
+        let x = Tensor::from([[1e6f64, 1e6 + 1.0, 1e6 - 3.0], [-1e6, -1e6, 4.0]]);
         for dim in [0, 1] {
             for total in x.softmax(dim).unwrap().sum(dim).unwrap().to_vec() {
-                assert!((total - 1.0f64).abs() < 1e-15);
+                assert!((total - 1.0).abs() < 1e-15);
             }
         }
     }

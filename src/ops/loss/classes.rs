@@ -1,0 +1,126 @@
+//! What `cross_entropy` and `nll_loss` have in common: a class dim, weights, and positions to ignore.
+
+use crate::error::{Error, Result};
+use crate::float::Float;
+use crate::index::Indices;
+use crate::kernels::reduce::sum;
+use crate::ops::loss::Reduction;
+use crate::shape::{Shape, Split};
+use crate::tensor::Tensor;
+
+/// The class dim of an input: the one that was chosen, or 1 as in PyTorch, where (C) is one sample.
+pub(super) fn class_dim(op: &'static str, shape: &Shape, chosen: Option<isize>) -> Result<usize> {
+    if shape.is_empty() {
+        let (what, expected) = ("the input", "at least 1: (C), (N, C) or (N, C, d1, ..)");
+        return Err(Error::Rank { op, what, expected, shape: vec![] });
+    }
+    shape.dim(op, chosen.unwrap_or(if shape.len() == 1 { 0 } else { 1 }))
+}
+
+/// Checks that a weight has one entry for each class.
+pub(super) fn check_weight<T: Float>(
+    op: &'static str,
+    weight: Option<&Tensor<T>>,
+    classes: usize,
+) -> Result<()> {
+    match weight {
+        Some(weight) if weight.shape() != &[classes] => {
+            let (expected, actual) = (vec![classes], weight.shape().to_vec());
+            Err(Error::Shape { op, what: "the weight", expected, actual })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Class targets that fit their input.
+#[derive(Clone)]
+pub(super) struct Classes<T: Float> {
+    /// The class of every position, in the order of the input without its class dim.
+    pub target: Indices,
+    pub ignore_index: Option<i64>,
+    /// One a class; a constant.
+    pub weight: Option<Tensor<T>>,
+}
+
+impl<T: Float> Classes<T> {
+    /// Checks shapes, ranges and weights.
+    pub fn new(
+        op: &'static str,
+        shape: &Shape,
+        dim: usize,
+        target: Indices,
+        weight: Option<&Tensor<T>>,
+        ignore_index: Option<i64>,
+    ) -> Result<Self> {
+        let positions = shape.without(dim);
+        // A single sample of shape (C) may come with a target of shape (1), as in PyTorch.
+        let is_single = positions.is_empty() && target.shape() == &[1];
+        if target.shape() != &positions && !is_single {
+            let (expected, actual) = (positions.to_vec(), target.shape().to_vec());
+            return Err(Error::Shape { op, what: "the target", expected, actual });
+        }
+        check_weight(op, weight, shape[dim])?;
+        if weight.is_some_and(Tensor::is_tracked) {
+            return Err(Error::NotDifferentiable { op, what: "the weight when targets are classes" });
+        }
+        target.check_range(op, ("target", "a class"), shape[dim], ignore_index)?;
+        Ok(Classes { target: target.reshape(positions)?, ignore_index, weight: weight.cloned() })
+    }
+
+    /// The class of a position; none if it is ignored.
+    pub fn class(&self, position: usize) -> Option<usize> {
+        let class = self.target.as_slice()[position];
+        (Some(class) != self.ignore_index).then_some(class as usize)
+    }
+
+    pub fn weight_of(&self, class: usize) -> T {
+        self.weight.as_ref().map_or(T::one(), |weight| weight.as_slice()[class])
+    }
+
+    /// What the mean divides by: the sum of the weights of the classes of all positions that are not
+    /// ignored; nothing kept gives 0 and so a mean of nan.
+    pub fn denominator(&self) -> T {
+        let kept = (0..self.target.len()).filter_map(|position| self.class(position));
+        if self.weight.is_none() {
+            return T::from_f64(kept.count() as f64);
+        }
+        sum(&kept.map(|class| self.weight_of(class)).collect::<Vec<_>>())
+    }
+
+    /// Where the target is ignored, in the shape of the positions.
+    pub fn ignored(&self) -> crate::mask::Mask {
+        let ignored = (0..self.target.len()).map(|position| self.class(position).is_none());
+        crate::mask::Mask::from_parts(self.target.shape().clone(), ignored.collect())
+    }
+}
+
+/// The losses of all positions, reduced; `denominator` is what the mean divides by.
+pub(super) fn reduce<T: Float>(
+    losses: Tensor<T>,
+    reduction: Reduction,
+    denominator: impl FnOnce() -> T,
+) -> Result<Tensor<T>> {
+    match reduction {
+        Reduction::None => Ok(losses),
+        Reduction::Sum => losses.sum(..),
+        Reduction::Mean => losses.sum(..)?.div(denominator().to_f64()),
+    }
+}
+
+/// The gradient of every position's loss, from the gradient of the reduced loss; in the shape of the
+/// positions, or a single value for all of them.
+pub(super) fn upstream_of_positions<T: Float>(
+    grad: &Tensor<T>,
+    reduction: Reduction,
+    denominator: T,
+) -> Result<Tensor<T>> {
+    match reduction {
+        Reduction::None | Reduction::Sum => Ok(grad.clone()),
+        Reduction::Mean => grad.div(denominator.to_f64()),
+    }
+}
+
+/// The place in the input of a position's first class, and the step to the next class.
+pub(super) fn class_zero(split: Split, position: usize) -> (usize, usize) {
+    ((position / split.inner) * split.size * split.inner + position % split.inner, split.inner)
+}
