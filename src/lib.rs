@@ -1,4 +1,50 @@
-//! tapegrad
+//! Reverse-mode automatic differentiation whose centre is classification: `softmax`, `log`, `gather`,
+//! `mean` and `cross_entropy` are recorded as they run, and `loss.backward()` fills the gradients.
+//!
+//! ```
+//! use tapegrad::{Result, Tensor};
+//!
+//! fn main() -> Result<()> {
+//!     // Six objects, three classes: raw scores (logits) of a final layer.
+//!     let logits = Tensor::new([
+//!         [3.8538, 2.9746, -0.9948], [0.8792, -1.5163, 2.1566], [1.6016, 3.3612, 0.7117],
+//!         [-1.3732, 1.2209, 2.6695], [-0.4632, 0.0835, -0.5032], [1.7197, -0.6195, -0.7914],
+//!     ]).requires_grad();
+//!     let target = [0, 1, 0, 2, 2, 0];
+//!
+//!     let loss = logits.cross_entropy(target)?;    // log_softmax -> gather -> mean, in one step
+//!     println!("{}", loss.tape());                 // every recorded step, in order
+//!     loss.backward()?;
+//!
+//!     println!("{loss}");                          // tensor(1.3337, grad_fn=<CrossEntropyBackward>)
+//!     println!("{}", logits.grad().unwrap());      // d loss / d logits, shape [6, 3]
+//! #   assert_eq!(loss.to_string(), "tensor(1.3337, grad_fn=<CrossEntropyBackward>)");
+//! #   assert_eq!(logits.grad().unwrap().shape(), &[6, 3]);
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # Finding your way
+//!
+//! * [`Tensor`] is the one type that holds numbers: `f32` by default, `f64` too. Its methods are the
+//!   operations, under the names that PyTorch gives them. [`Indices`] holds integers, [`Mask`] booleans.
+//! * [`Tensor::backward`] and [`grad`] compute gradients, of any order. [`Tensor::tape`] shows what will
+//!   be played. [`guide::tape`] explains how it works.
+//! * [`CrossEntropyLoss`], [`NllLoss`] and the losses among the methods of [`Tensor`] compare with a target.
+//! * [`Backward`] is the trait for your own operations; the built-in ones use no other.
+//! * [`gradcheck` compares a rule with finite differences.
+//!
+//! # Conventions
+//!
+//! * Named methods return a [`Result`] whose [`Error`] carries the facts. The operators `+ - * /` panic with
+//!   the same message instead; they are the one exception.
+//! * Dims are `isize` and count from the end when negative. Reductions take `..` for all dims, one dim, or an
+//!   array, and [`keepdim`] leaves the reduced dims in place.
+//! * Literals are `f32` in [`Tensor::new`]; `Tensor::from` follows Rust's own rule, by which a bare float literal
+//!   is `f64`.
+//! * Losses and log-probabilities are in nats.
+//! * Random numbers come from a generator that the caller passes in.
+//! * The same program gives the same bits on any number of threads.
 
 mod anomaly;
 mod backward;
@@ -34,3 +80,16 @@ pub use shape::{Dims, KeepDim, ResolvedDims, Shape, ToSizes, keepdim};
 pub use step::{Backward, Gradients, Step, StepContext};
 pub use tape::{Tape, TapeEntry};
 pub use tensor::{Tensor, live_nodes};
+
+/// How it works, in chapters.
+pub mod guide {
+    #[doc = include_str!("../docs/tape.md")]
+    pub mod tape {}
+    #[doc = include_str!("../docs/differences.md")]
+    pub mod differences {}
+}
+
+/// The README's code blocks run as tests too.
+#[doc = include_str!("../README.md")]
+#[cfg(doctest)]
+struct Readme;
