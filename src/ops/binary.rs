@@ -64,7 +64,7 @@ impl<T: Float> Tensor<T> {
     /// a + b; both derivatives are 1. The shapes broadcast.
     ///
     /// # Errors
-    /// [`Error::Broadcast`], [`Error::TooLarge`], [`Error::OutOfMemory`].
+    /// [`Broadcast`](crate::Error::Broadcast), [`TooLarge`](crate::Error::TooLarge), [`OutOfMemory`](crate::Error::OutOfMemory).
     #[allow(clippy::should_implement_trait)] // the operators are there too; named methods return the error
     pub fn add(&self, other: impl Operand<T>) -> Result<Self> {
         let other = other.operand();
@@ -75,7 +75,7 @@ impl<T: Float> Tensor<T> {
     /// a - b; the derivatives are 1 and -1. The shapes broadcast.
     ///
     /// # Errors
-    /// [`Error::Broadcast`], [`Error::TooLarge`], [`Error::OutOfMemory`].
+    /// [`Broadcast`](crate::Error::Broadcast), [`TooLarge`](crate::Error::TooLarge), [`OutOfMemory`](crate::Error::OutOfMemory).
     #[allow(clippy::should_implement_trait)]
     pub fn sub(&self, other: impl Operand<T>) -> Result<Self> {
         let other = other.operand();
@@ -86,7 +86,7 @@ impl<T: Float> Tensor<T> {
     /// a b, element by element; the derivatives are b and a. The shapes broadcast.
     ///
     /// # Errors
-    /// [`Error::Broadcast`], [`Error::TooLarge`], [`Error::OutOfMemory`].
+    /// [`Broadcast`](crate::Error::Broadcast), [`TooLarge`](crate::Error::TooLarge), [`OutOfMemory`](crate::Error::OutOfMemory).
     #[allow(clippy::should_implement_trait)]
     pub fn mul(&self, other: impl Operand<T>) -> Result<Self> {
         let other = other.operand();
@@ -98,7 +98,7 @@ impl<T: Float> Tensor<T> {
     /// a / b; the derivatives are 1/b and -a/b^2. The shapes broadcast.
     ///
     /// # Errors
-    /// [`Error::Broadcast`], [`Error::TooLarge`], [`Error::OutOfMemory`].
+    /// [`Broadcast`](crate::Error::Broadcast), [`TooLarge`](crate::Error::TooLarge), [`OutOfMemory`](crate::Error::OutOfMemory).
     #[allow(clippy::should_implement_trait)]
     pub fn div(&self, other: impl Operand<T>) -> Result<Self> {
         let other = other.operand();
@@ -112,7 +112,7 @@ impl<T: Float> Tensor<T> {
     /// b >= 0.
     ///
     /// # Errors
-    /// [`Error::Broadcast`], [`Error::TooLarge`], [`Error::OutOfMemory`].
+    /// [`Broadcast`](crate::Error::Broadcast), [`TooLarge`](crate::Error::TooLarge), [`OutOfMemory`](crate::Error::OutOfMemory).
     pub fn pow(&self, exponent: impl Operand<T>) -> Result<Self> {
         let exponent = exponent.operand();
         let value = zipped("pow", self, &exponent, |a, b| a.powf(b))?;
@@ -124,7 +124,7 @@ impl<T: Float> Tensor<T> {
     /// other, and 1/2 for both where they are equal. The shapes broadcast.
     ///
     /// # Errors
-    /// [`Error::Broadcast`], [`Error::TooLarge`], [`Error::OutOfMemory`].
+    /// [`Broadcast`](crate::Error::Broadcast), [`TooLarge`](crate::Error::TooLarge), [`OutOfMemory`](crate::Error::OutOfMemory).
     pub fn maximum(&self, other: impl Operand<T>) -> Result<Self> {
         let other = other.operand();
         let value = zipped("maximum", self, &other, |a, b| if a >= b || a.is_nan() { a } else { b })?;
@@ -134,7 +134,7 @@ impl<T: Float> Tensor<T> {
     /// The lesser of a and b, nan if either is; derivatives as for [`maximum`](Tensor::maximum).
     ///
     /// # Errors
-    /// [`Error::Broadcast`], [`Error::TooLarge`], [`Error::OutOfMemory`].
+    /// [`Broadcast`](crate::Error::Broadcast), [`TooLarge`](crate::Error::TooLarge), [`OutOfMemory`](crate::Error::OutOfMemory).
     pub fn minimum(&self, other: impl Operand<T>) -> Result<Self> {
         let other = other.operand();
         let value = zipped("minimum", self, &other, |a, b| if a <= b || a.is_nan() { a } else { b })?;

@@ -12,7 +12,7 @@ impl<T: Float> Tensor<T> {
     /// The values rounded to `f32`; the gradient is cast back.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`].
+    /// [`OutOfMemory`](crate::Error::OutOfMemory).
     pub fn to_f32(&self) -> Result<Tensor<f32>> {
         self.cast()
     }
@@ -20,7 +20,7 @@ impl<T: Float> Tensor<T> {
     /// The values in `f64`, exactly; the gradient is rounded back.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`].
+    /// [`OutOfMemory`](crate::Error::OutOfMemory).
     pub fn to_f64(&self) -> Result<Tensor<f64>> {
         self.cast()
     }
@@ -29,7 +29,7 @@ impl<T: Float> Tensor<T> {
     /// cast back.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`].
+    /// [`OutOfMemory`](crate::Error::OutOfMemory).
     pub fn cast<U: Float>(&self) -> Result<Tensor<U>> {
         if let Some(same) = AnyTensor::new(self.clone()).downcast() {
             return Ok(same);
@@ -57,7 +57,7 @@ impl Indices {
     /// The integers as floats, rounded where they need more digits than the type has.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`].
+    /// [`OutOfMemory`](crate::Error::OutOfMemory).
     pub fn to_tensor<T: Float>(&self) -> Result<Tensor<T>> {
         Tensor::compute(self.shape().clone(), |out| map(self.as_slice(), out, |x| T::from_i64(x)))
     }

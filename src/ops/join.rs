@@ -10,7 +10,7 @@ use std::ops::{Bound, RangeBounds};
 
 impl<T: Float> Tensor<T> {
     /// The tensors one after the other along a dim; all other sizes must agree. As in PyTorch, a
-    /// tensor of shape [0] is skipped.
+    /// tensor of shape `[0]` is skipped.
     ///
     /// Each part of the gradient goes to the tensor that the part came from.
     ///
@@ -139,7 +139,7 @@ impl<T: Float> Tensor<T> {
         self.narrow(dim, start as isize, end - start)
     }
 
-    /// One entry along a dim, which disappears: `x.select(0, 2)` is x[2]. A negative index counts
+    /// One entry along a dim, which disappears: `x.select(0, 2)` is `x[2]`. A negative index counts
     /// from the end.
     ///
     /// # Errors
