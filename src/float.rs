@@ -12,6 +12,7 @@ pub trait Float:
     num_traits::Float
     + num_traits::NumAssign
     + bytemuck::Pod
+    + approx::RelativeEq
     + approx::UlpsEq<Epsilon = Self>
     + fmt::Display
     + fmt::LowerExp

@@ -47,6 +47,7 @@
 //! * The same program gives the same bits on any number of threads.
 
 mod anomaly;
+mod approximate;
 mod backward;
 mod buffer;
 mod create;
