@@ -4,7 +4,6 @@ use crate::error::Result;
 use crate::kernels::layout::strided_copy;
 use crate::nested::{Nested, flatten};
 use crate::shape::Shape;
-use std::fmt;
 use std::ops::{BitAnd, BitOr, BitXor, Not};
 use std::sync::Arc;
 
@@ -129,13 +128,6 @@ impl Mask {
         let (left, right) = (self.broadcast_to(&shape), other.broadcast_to(&shape));
         let values = left.values.iter().zip(right.values.iter()).map(|(&a, &b)| combine(a, b)).collect();
         Ok(Mask::from_parts(shape, values))
-    }
-}
-
-/// Short: the shape and how many are true.
-impl fmt::Debug for Mask {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Mask(bool of {}, true: {})", self.shape, self.count())
     }
 }
 
