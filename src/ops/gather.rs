@@ -32,11 +32,11 @@ impl<T: Float> Tensor<T> {
     pub fn gather(&self, dim: isize, index: impl ToIndices) -> Result<Self> {
         let op = "gather";
         let (dim, index) = (self.shape().dim(op, dim)?, index.to_indices(op)?);
-        let Some(walk) = walk(op, self.shape(), dim, &index)? else {
-            return Tensor::zeros(index.shape());
-        };
+        let walk = walk(op, self.shape(), dim, &index)?;
         let value = Tensor::compute(index.shape().clone(), |out| {
-            walk.gather(self.as_slice(), index.as_slice(), out);
+            if let Some(walk) = walk {
+                walk.gather(self.as_slice(), index.as_slice(), out);
+            }
         })?;
         let rule = Gather { shape: self.shape().clone(), dim, index };
         Ok(Step::new(rule).input(self).record(value))
@@ -51,24 +51,28 @@ impl<T: Float> Tensor<T> {
     pub fn scatter_add(&self, dim: isize, index: impl ToIndices, source: &Tensor<T>) -> Result<Self> {
         let op = "scatter_add";
         let (dim, index) = (self.shape().dim(op, dim)?, index.to_indices(op)?);
-        let Some(walk) = walk(op, self.shape(), dim, &index)? else {
-            return Ok(self.clone());
-        };
+        let walk = walk(op, self.shape(), dim, &index)?;
         let fits = |(&index, &source): (&usize, &usize)| index <= source;
-        if index.rank() != source.rank() || !index.shape().iter().zip(source.shape().iter()).all(fits) {
+        // The part of the source that the index covers.
+        let mut covered = source.clone();
+        if index.rank() == source.rank() && index.shape().iter().zip(source.shape().iter()).all(fits) {
+            for (along, &size) in index.shape().iter().enumerate() {
+                if covered.shape()[along] != size {
+                    covered = covered.narrow(along as isize, 0, size)?;
+                }
+            }
+        } else if index.is_empty() {
+            covered = Tensor::zeros(index.shape())?;
+        } else {
             let (expected, actual) = (index.shape().to_vec(), source.shape().to_vec());
             return Err(Error::Shape { op, what: "the source", expected, actual });
         }
-        // The part of the source that the index covers.
-        let mut source = source.clone();
-        for (along, &size) in index.shape().iter().enumerate() {
-            if source.shape()[along] != size {
-                source = source.narrow(along as isize, 0, size)?;
-            }
-        }
+        let source = covered;
         let value = Tensor::compute(self.shape().clone(), |out| {
             out.copy_from_slice(self.as_slice());
-            walk.scatter_add(source.as_slice(), index.as_slice(), out);
+            if let Some(walk) = walk {
+                walk.scatter_add(source.as_slice(), index.as_slice(), out);
+            }
         })?;
         Ok(Step::new(ScatterAdd { dim, index }).input(self).input(&source).record(value))
     }
@@ -266,6 +270,20 @@ mod tests {
         assert_eq!(y.to_vec(), [3.0, 0.0, 0.0, 0.0, 5.0, 4.0]);
         y.backward_with(&Tensor::from([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])).unwrap();
         assert_eq!(source.grad().unwrap().to_vec(), [1.0, 1.0, 0.0, 6.0, 5.0, 0.0]);
+    }
+
+    #[test]
+    fn what_picks_nothing_is_recorded_and_has_a_gradient_of_zeros() {
+        let x = Tensor::from([1.0, 2.0]).requires_grad();
+        let nothing = Indices::from_vec(vec![], [0]).unwrap();
+        x.gather(0, &nothing).unwrap().sum(..).unwrap().backward().unwrap();
+        assert_eq!(x.grad().unwrap().to_vec(), [0.0, 0.0]);
+        let source = Tensor::from([3.0]).requires_grad();
+        let y = x.scatter_add(0, &nothing, &source).unwrap();
+        assert_eq!(y.to_vec(), [1.0, 2.0]);
+        y.backward_with(&Tensor::from([5.0, 7.0])).unwrap();
+        assert_eq!(x.grad().unwrap().to_vec(), [5.0, 7.0]);
+        assert_eq!(source.grad().unwrap().to_vec(), [0.0]);
     }
 
     #[test]

@@ -145,8 +145,8 @@ impl<T: Float> Backward<T> for Nll<T> {
         let each = upstream.mul(&factors)?.masked_fill(&classes.ignored(), 0.0)?;
         let dim = self.dim as isize;
         let zeros = Tensor::zeros(&self.shape)?;
-        if each.is_empty() {
-            return Ok(zeros.into());
+        if zeros.is_empty() {
+            return Ok(zeros.into()); // without classes there is no place for an ignored target
         }
         Ok(zeros.scatter_add(dim, places.unsqueeze(dim)?, &each.unsqueeze(dim)?)?.into())
     }
