@@ -45,15 +45,15 @@ impl<T: Float> Tensor<T> {
     /// the result is inf or nan.
     ///
     /// Two passes: the mean first, its rounding error included, then the deviations. The derivative is
-    /// 2 (x - mean)/(n - correction).
+    /// 2 (x - mean)/(n - correction), as in PyTorch even where n - correction is negative.
     ///
     /// # Errors
     /// [`Error::DimOutOfRange`], [`Error::RepeatedDim`], [`Error::OutOfMemory`].
     pub fn var(&self, dims: impl Dims, correction: f64) -> Result<Self> {
         let dims = dims.resolve("var", self.shape())?;
-        let freedom = (dims.count(self.shape()) as f64 - correction).max(0.0);
+        let freedom = dims.count(self.shape()) as f64 - correction;
         let squares = centred(&self.detach(), &dims)?.square()?;
-        let value = squares.sum(&dims)?.div(freedom)?;
+        let value = squares.sum(&dims)?.div(freedom.max(0.0))?;
         let rule = Var { dims, freedom };
         Ok(Step::new(rule).saved_input(self).record(value))
     }
