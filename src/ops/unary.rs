@@ -229,9 +229,9 @@ impl<T: Float> Backward<T> for Clamp<T> {
     }
 }
 
-/// -1, 0 or 1 (nan for nan) as a constant: its derivative is 0 wherever it has one.
+/// -1, 0 or 1 as a constant: its derivative is 0 wherever it has one. 0 for nan, as in PyTorch.
 fn sign<T: Float>(x: &Tensor<T>) -> Result<Tensor<T>> {
-    mapped(x, |x| if x == T::zero() { T::zero() } else { x.signum() })
+    mapped(x, |x| if x == T::zero() || x.is_nan() { T::zero() } else { x.signum() })
 }
 
 /// Φ(x), with its digits kept in the left tail.
