@@ -66,7 +66,7 @@ impl<T: Float> Tensor<T> {
             out.fill(T::neg_infinity());
             for_each_line(x, size, inner, |i, line| out[i] = Line::of(line).logsumexp());
         })?;
-        Ok(Step::new(LogSumExp { dims }).saved_input(self).record(value))
+        Ok(Step::new(LogSumExp { dims }).saved_input(self).saving_output().record(value))
     }
 
     /// Softmax over several dims at once, which are brought together at the end.
@@ -158,8 +158,15 @@ impl<T: Float> Backward<T> for LogSumExp {
     }
     fn backward(&self, step: StepContext<T>, grad: Tensor<T>) -> Result<Gradients> {
         let x = step.input(0)?;
-        let grad = grad.reshape(self.dims.kept(x.shape()))?;
-        Ok(x.softmax_over(&self.dims)?.mul(&grad)?.into())
+        let kept = self.dims.kept(x.shape());
+        let mut p = x.softmax_over(&self.dims)?;
+        let infinite = step.output()?.reshape(&kept)?.eq(f64::INFINITY)?;
+        if infinite.any() {
+            // Beside an infinite element the finite ones count for nothing; its own share is inf - inf
+            // and stays nan. A line with a nan has the value nan and is not meant here.
+            p = p.masked_fill(&x.lt(f64::INFINITY)?.and(&infinite)?, 0.0)?;
+        }
+        Ok(p.mul(&grad.reshape(&kept)?)?.into())
     }
 }
 
@@ -175,6 +182,15 @@ mod tests {
                 assert!((total - 1.0).abs() < 1e-15);
             }
         }
+    }
+
+    #[test]
+    fn beside_an_infinite_element_the_others_have_no_share_in_logsumexp() {
+        let x = Tensor::from([[f64::INFINITY, 1.0, f64::NEG_INFINITY], [0.0, 0.0, 0.0]]).requires_grad();
+        x.logsumexp(1).unwrap().backward_with(&Tensor::from([2.0, 3.0])).unwrap();
+        let gradient = x.grad().unwrap().to_vec();
+        assert!(gradient[0].is_nan());
+        assert_eq!(gradient[1..], [0.0, 0.0, 1.0, 1.0, 1.0]);
     }
 
     #[test]

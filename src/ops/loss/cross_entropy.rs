@@ -176,7 +176,12 @@ impl<T: Float> CrossEntropyLoss<T> {
                 out,
             );
         })?;
-        let denominator = classes.denominator();
+        let mut denominator = classes.denominator();
+        if denominator == T::zero() && self.label_smoothing > 0.0 {
+            // PyTorch divides the target's part of a smoothed loss by itself, which gives 0/0 where the
+            // targets have no weight, however large the other part is.
+            denominator = T::nan();
+        }
         let value = reduce(losses, self.reduction, || denominator)?;
         let rule = CrossEntropy { classes, smoothing, lines, denominator, reduction: self.reduction, dim };
         Ok(Step::new(rule).saved_input(logits).record(value))
@@ -259,13 +264,16 @@ impl<T: Float> Backward<T> for CrossEntropy<T> {
         let upstream = upstream_of_positions(&grad, self.reduction, self.denominator)?;
         if step.is_recording() {
             let coefficients = self.coefficients(logits.shape())?;
-            let gradient = plain_gradient(logits, &coefficients, &upstream, self.dim)?;
             let ignored = self.classes.ignored();
             if !ignored.any() {
-                return Ok(gradient.into());
+                return Ok(plain_gradient(logits, &coefficients, &upstream, self.dim)?.into());
             }
+            // Neither a nan among the logits of an ignored position nor the upstream gradient of a mean
+            // over nothing kept may enter the recorded steps: their own derivatives would be nan too.
+            let upstream = upstream.broadcast_to(ignored.shape())?.masked_fill(&ignored, 0.0)?;
             let ignored = crate::mask::Mask::from_vec(ignored.to_vec(), kept(logits.shape(), self.dim))?;
-            return Ok(gradient.masked_fill(&ignored, 0.0)?.into());
+            let logits = logits.masked_fill(&ignored, 0.0)?;
+            return Ok(plain_gradient(&logits, &coefficients, &upstream, self.dim)?.into());
         }
         let split = logits.shape().split_at_dim(self.dim);
         let gradient = Tensor::compute(logits.shape().clone(), |out| {
