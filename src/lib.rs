@@ -73,6 +73,7 @@ pub use error::{Error, Result};
 pub use float::{DType, Float};
 pub use grad_mode::{enable_grad, is_grad_enabled, no_grad};
 pub use index::{Indices, Integer, ToIndices};
+pub use kernels::simd::{Instructions, instructions, set_instructions};
 pub use mask::Mask;
 pub use metrics::{accuracy, error_rate};
 pub use nested::{Literal, Nested};

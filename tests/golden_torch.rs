@@ -100,7 +100,10 @@ fn every_torch_case_agrees() {
                     continue;
                 }
                 Err(refusal) => {
-                    failures.push(format!("{} {precision} {} {:?}: {refusal:?}", case.id, case.op, case.attributes.0));
+                    failures.push(format!(
+                        "{} {precision} {} {:?}: {refusal:?}",
+                        case.id, case.op, case.attributes.0
+                    ));
                     continue;
                 }
             };

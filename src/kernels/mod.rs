@@ -3,8 +3,11 @@
 
 pub(crate) mod cross_entropy;
 pub(crate) mod elementwise;
+pub(crate) mod exact;
+pub(crate) mod functions;
 pub(crate) mod gather;
 pub(crate) mod layout;
 pub(crate) mod matmul;
 pub(crate) mod reduce;
+pub(crate) mod simd;
 pub(crate) mod softmax;

@@ -3,6 +3,7 @@
 //! The input is seen as blocks of `size` rows of `inner` elements, and each block is reduced over its
 //! rows: `out[block * inner + j]` comes from `x[(block * size + i) * inner + j]` for all `i`.
 
+use super::exact::two_sum;
 use num_traits::Float;
 
 /// Sums up to this many elements are taken lane by lane; longer ones are halved first.
@@ -34,14 +35,6 @@ pub(crate) fn sum<T: Float>(x: &[T]) -> T {
         }
     }
     lanes[0]
-}
-
-/// The rounded sum of two numbers and what the rounding left out, exactly: a + b = sum + error.
-pub(crate) fn two_sum<T: Float>(a: T, b: T) -> (T, T) {
-    let sum = a + b;
-    let b_part = sum - a;
-    let error = (a - (sum - b_part)) + (b - b_part);
-    (sum, error)
 }
 
 /// Sums each block over its rows.
@@ -144,12 +137,6 @@ mod tests {
         sum_blocks(&[1.0, inf, 1.0, 2.0, inf, nan, 3.0, 1.0, 2.0], 3, 3, &mut out);
         assert_eq!(out[..2], [6.0, inf]);
         assert!(out[2].is_nan());
-    }
-
-    #[test]
-    fn two_sum_is_exact() {
-        let (sum, error) = two_sum(1e16, 1.0);
-        assert_eq!((sum, error), (1e16, 1.0));
     }
 
     #[test]

@@ -15,7 +15,8 @@
 //! subtraction x - m rounds away is computed exactly and fed back (e in the code): for a large margin
 //! it is as large as the loss is accurate.
 
-use super::reduce::{sum, two_sum};
+use super::exact::two_sum;
+use super::reduce::sum;
 use num_traits::Float;
 
 /// What the formulas above need of a line.

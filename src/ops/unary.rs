@@ -6,12 +6,18 @@
 use crate::error::{Error, Result};
 use crate::float::Float;
 use crate::kernels::elementwise::map;
+use crate::kernels::functions;
 use crate::step::{Backward, Gradients, Step, StepContext};
 use crate::tensor::Tensor;
 
 /// A new constant, element by element.
 pub(crate) fn mapped<T: Float>(x: &Tensor<T>, f: impl Fn(T) -> T) -> Result<Tensor<T>> {
     Tensor::compute(x.shape().clone(), |out| map(x.as_slice(), out, f))
+}
+
+/// A new constant, by a kernel over the elements.
+fn by_kernel<T: Float>(x: &Tensor<T>, kernel: fn(&[T], &mut [T])) -> Result<Tensor<T>> {
+    Tensor::compute(x.shape().clone(), |out| kernel(x.as_slice(), out))
 }
 
 /// Rules as a table: the name of the operation and the gradient of its input.
@@ -68,7 +74,7 @@ impl<T: Float> Tensor<T> {
     /// # Errors
     /// [`Error::OutOfMemory`].
     pub fn exp(&self) -> Result<Self> {
-        Ok(Step::new(Exp).input(self).saving_output().record(mapped(self, T::exp)?))
+        Ok(Step::new(Exp).input(self).saving_output().record(by_kernel(self, functions::exp_slice)?))
     }
 
     /// e^x - 1 without the cancellation near 0; the derivative is e^x.
@@ -76,7 +82,7 @@ impl<T: Float> Tensor<T> {
     /// # Errors
     /// [`Error::OutOfMemory`].
     pub fn expm1(&self) -> Result<Self> {
-        Ok(Step::new(Expm1).input(self).saving_output().record(mapped(self, T::exp_m1)?))
+        Ok(Step::new(Expm1).input(self).saving_output().record(by_kernel(self, functions::expm1_slice)?))
     }
 
     /// The natural logarithm ln x: -inf at 0, nan below; the derivative is 1/x.
@@ -84,7 +90,7 @@ impl<T: Float> Tensor<T> {
     /// # Errors
     /// [`Error::OutOfMemory`].
     pub fn log(&self) -> Result<Self> {
-        Ok(Step::new(Log).saved_input(self).record(mapped(self, T::ln)?))
+        Ok(Step::new(Log).saved_input(self).record(by_kernel(self, functions::log_slice)?))
     }
 
     /// ln(1 + x), accurate near 0; the derivative is 1/(1 + x).
@@ -92,7 +98,7 @@ impl<T: Float> Tensor<T> {
     /// # Errors
     /// [`Error::OutOfMemory`].
     pub fn log1p(&self) -> Result<Self> {
-        Ok(Step::new(Log1p).saved_input(self).record(mapped(self, T::ln_1p)?))
+        Ok(Step::new(Log1p).saved_input(self).record(by_kernel(self, functions::log1p_slice)?))
     }
 
     /// The square root, nan below 0; the derivative is 1/(2 sqrt x).
@@ -141,7 +147,7 @@ impl<T: Float> Tensor<T> {
     /// # Errors
     /// [`Error::OutOfMemory`].
     pub fn tanh(&self) -> Result<Self> {
-        Ok(Step::new(Tanh).input(self).saving_output().record(mapped(self, T::tanh)?))
+        Ok(Step::new(Tanh).input(self).saving_output().record(by_kernel(self, functions::tanh_slice)?))
     }
 
     /// s = 1/(1 + e^-x); the derivative is (1 - s) s.
@@ -149,12 +155,7 @@ impl<T: Float> Tensor<T> {
     /// # Errors
     /// [`Error::OutOfMemory`].
     pub fn sigmoid(&self) -> Result<Self> {
-        // The exponential of a positive number could overflow where the result does not underflow.
-        let sigmoid = |x: T| {
-            let e = (-x.abs()).exp();
-            if x < T::zero() { e / (T::one() + e) } else { T::one() / (T::one() + e) }
-        };
-        Ok(Step::new(Sigmoid).input(self).saving_output().record(mapped(self, sigmoid)?))
+        Ok(Step::new(Sigmoid).input(self).saving_output().record(by_kernel(self, functions::sigmoid_slice)?))
     }
 
     /// ln(1 + e^x), and x itself where x > 20, as in PyTorch; the derivative is sigmoid(x), and 1

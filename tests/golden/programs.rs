@@ -20,9 +20,7 @@ pub fn program<T: Float>(attributes: &Attributes, inputs: &Named<T>) -> Outcome<
             let logits = hidden.matmul(x("W2"))?.add(x("b2"))?;
             CrossEntropyLoss::new().label_smoothing(0.1).forward(&logits, target())?
         }
-        "mean_neg_log_gather_softmax" => {
-            input().softmax(1)?.gather(1, &column()?)?.log()?.mean(..)?.neg()?
-        }
+        "mean_neg_log_gather_softmax" => input().softmax(1)?.gather(1, &column()?)?.log()?.mean(..)?.neg()?,
         "mean_neg_gather_log_softmax" => input().log_softmax(1)?.gather(1, &column()?)?.mean(..)?.neg()?,
         "nll_of_log_of_softmax_sum" => {
             let log_probabilities = input().softmax(1)?.log()?;

@@ -57,8 +57,7 @@ impl Store {
         let mut tensors = BTreeMap::new();
         for file in files {
             let bytes = std::fs::read(path(&file)).unwrap_or_else(|error| panic!("{file}: {error}"));
-            let parsed =
-                SafeTensors::deserialize(&bytes).unwrap_or_else(|error| panic!("{file}: {error}"));
+            let parsed = SafeTensors::deserialize(&bytes).unwrap_or_else(|error| panic!("{file}: {error}"));
             for (name, view) in parsed.iter() {
                 let values = decode(view.dtype(), view.data());
                 tensors.insert(name.to_string(), Stored { shape: view.shape().to_vec(), values });

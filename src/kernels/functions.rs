@@ -1,0 +1,264 @@
+//! Exponentials and logarithms to the last digit, as code that the compiler can vectorise.
+//!
+//! All of it is computed in `f64`. For `f32` elements that alone makes the result correct but for about
+//! one case in a thousand, with polynomials cut short. For `f64` elements the error of every rounding
+//! that matters is carried along in a second number (`low` below). Which of the two is known when the
+//! code is compiled, from `T`.
+//!
+//! References: J.-M. Muller, Elementary Functions, 3rd ed., chapters 11 and 12 (range reduction, error-free
+//! sums); the series are those of Taylor and of the inverse hyperbolic tangent.
+
+use super::exact::{fast_two_sum, two_sum};
+use super::simd::{MulAdd, dispatched};
+use crate::float::{DType, Float};
+use std::f64::consts::{LN_2, LOG2_E};
+
+/// Adding and subtracting this rounds to an integer, which is left in the lowest bits in between.
+const ROUNDER: f64 = 1.5 * (1u64 << 52) as f64;
+
+/// ln 2 = LN_2_HIGH + LN_2_LOW; the first has so few digits that its product with an exponent is exact.
+const LN_2_HIGH: f64 = f64::from_bits(LN_2.to_bits() & !0xffff_ffff);
+const LN_2_LOW: f64 = (LN_2 - LN_2_HIGH) + 2.319046813846299558e-17;
+
+/// 1/2!, 1/3!, ..
+const TAYLOR: [f64; 13] = {
+    let mut coefficients = [0.0; 13];
+    let (mut factorial, mut i) = (1.0, 0);
+    while i < coefficients.len() {
+        factorial *= (i + 2) as f64;
+        coefficients[i] = 1.0 / factorial;
+        i += 1;
+    }
+    coefficients
+};
+
+/// 2/3, 2/5, 2/7, ..
+const ATANH: [f64; 11] = {
+    let mut coefficients = [0.0; 11];
+    let mut i = 0;
+    while i < coefficients.len() {
+        coefficients[i] = 2.0 / (2 * i + 3) as f64;
+        i += 1;
+    }
+    coefficients
+};
+
+/// How many terms of a series the precision of `T` needs.
+#[inline(always)]
+fn terms<T: Float>(series: &'static [f64], single: usize) -> &'static [f64] {
+    if is_double::<T>() { series } else { &series[..single] }
+}
+
+#[inline(always)]
+pub(super) fn is_double<T: Float>() -> bool {
+    matches!(T::DTYPE, DType::F64)
+}
+
+/// c0 + c1 x + c2 x^2 + .. by Horner's rule.
+#[inline(always)]
+fn polynomial<M: MulAdd>(coefficients: &[f64], x: f64) -> f64 {
+    let (last, rest) = (coefficients[coefficients.len() - 1], &coefficients[..coefficients.len() - 1]);
+    let mut value = last;
+    for &coefficient in rest.iter().rev() {
+        value = M::mul_add(value, x, coefficient);
+    }
+    value
+}
+
+/// 2^n for the integer that `ROUNDER` has left in `rounded`, -1022 <= n <= 1023.
+#[inline(always)]
+fn power_of_two(rounded: f64) -> f64 {
+    f64::from_bits(rounded.to_bits().wrapping_add(1023) << 52)
+}
+
+/// exp(x + low) = (high + low') 2^n, with the integer n as `ROUNDER` leaves it.
+///
+/// With n = round(x / ln 2), what remains is r = x - n ln 2 in [-ln 2 / 2, ln 2 / 2], where
+/// exp(r) = 1 + r + r^2 (1/2! + r/3! + ..).
+#[inline(always)]
+fn exp_parts<T: Float, M: MulAdd>(x: f64, low: f64) -> (f64, f64, f64) {
+    let rounded = M::mul_add(x, LOG2_E, ROUNDER);
+    let n = rounded - ROUNDER;
+    if !is_double::<T>() {
+        let r = M::mul_add(n, -LN_2, x);
+        let tail = polynomial::<M>(terms::<T>(&TAYLOR, 7), r);
+        return (M::mul_add(r * r, tail, r) + 1.0, 0.0, rounded);
+    }
+    let (r, r_low) = fast_two_sum(M::mul_add(n, -LN_2_HIGH, x), M::mul_add(n, -LN_2_LOW, low));
+    let tail = M::mul_add(r * r, polynomial::<M>(&TAYLOR, r), r_low);
+    let (high, low) = fast_two_sum(1.0, r);
+    let (high, low) = fast_two_sum(high, low + tail);
+    (high, low, rounded)
+}
+
+/// exp(x + low), for a `low` that is at most a rounding error of x.
+#[inline(always)]
+pub(super) fn exp<T: Float, M: MulAdd>(x: f64, low: f64) -> f64 {
+    let (high, _, rounded) = exp_parts::<T, M>(x, low);
+    // In two steps, so that results beyond the normal range are rounded once, at the second.
+    let half = if is_double::<T>() { M::mul_add(rounded - ROUNDER, 0.5, ROUNDER) } else { ROUNDER };
+    let rest = (rounded - ROUNDER) - (half - ROUNDER) + ROUNDER;
+    let value = high * power_of_two(half) * power_of_two(rest);
+    let (lowest, highest) = if is_double::<T>() { (-745.2, 709.8) } else { (-708.0, 709.0) };
+    let value = if x < lowest { 0.0 } else { value };
+    if x > highest { f64::INFINITY } else { value }
+}
+
+/// exp(x) - 1 as a sum of two numbers.
+#[inline(always)]
+fn expm1_parts<T: Float, M: MulAdd>(x: f64) -> (f64, f64) {
+    // From here on exp(x) - 1 is -1 or exp(x) to the last digit, and the powers of two stay in range.
+    let x = if x < -60.0 { -60.0 } else { x };
+    let x = if x > 708.0 { 708.0 } else { x };
+    let rounded = M::mul_add(x, LOG2_E, ROUNDER);
+    let n = rounded - ROUNDER;
+    let (r, r_low) = fast_two_sum(M::mul_add(n, -LN_2_HIGH, x), n * -LN_2_LOW);
+    let tail = M::mul_add(r * r, polynomial::<M>(&TAYLOR, r), r_low);
+    let scale = power_of_two(rounded);
+    // scale (1 + r + tail) - 1: the large parts first, exactly.
+    let (difference, error) = two_sum(scale, -1.0);
+    let (sum, sum_error) = two_sum(difference, scale * r);
+    fast_two_sum(sum, (error + sum_error) + scale * tail)
+}
+
+/// exp(x) - 1.
+#[inline(always)]
+fn expm1<T: Float, M: MulAdd>(x: f64) -> f64 {
+    let (high, low) = expm1_parts::<T, M>(x);
+    let value = high + low;
+    let value = if x > 708.0 { exp::<f64, M>(x, 0.0) } else { value };
+    // The difference keeps the sign of a zero and the digits of what is too small to have a square.
+    if x.abs() < 1e-300 { x } else { value }
+}
+
+/// ln(1 + x) = n ln 2 + ln(1 + f), with 1 + f in [sqrt(1/2), sqrt(2)].
+///
+/// With s = f/(2 + f), ln(1 + f) = 2 atanh(s) = 2 s + 2/3 s^3 + 2/5 s^5 + ..; and since
+/// 2 s = f - s f, the sum begins with f, which is exact.
+#[inline(always)]
+pub(super) fn log1p<T: Float, M: MulAdd>(x: f64) -> f64 {
+    let (one_plus, low) = two_sum(1.0, x);
+    let value = log_parts::<T, M>(one_plus, low);
+    // Infinite at -1 and beyond the largest number, nan below -1; a tiny x is its own logarithm.
+    let value = if x == f64::INFINITY { x } else { value };
+    let value = if x == -1.0 { f64::NEG_INFINITY } else { value };
+    let value = if x < -1.0 { f64::NAN } else { value };
+    if x.abs() < 1e-17 { x } else { value }
+}
+
+/// ln x.
+#[inline(always)]
+fn log<T: Float, M: MulAdd>(x: f64) -> f64 {
+    // Subnormal numbers have an exponent of their own once they are scaled up.
+    let is_small = x < f64::MIN_POSITIVE;
+    let scaled = if is_small { x * (1u64 << 54) as f64 } else { x };
+    let value = log_parts::<T, M>(scaled, 0.0);
+    let value = if is_small { value - 54.0 * LN_2 } else { value };
+    let value = if x == f64::INFINITY { x } else { value };
+    let value = if x == 0.0 { f64::NEG_INFINITY } else { value };
+    if x >= 0.0 { value } else { f64::NAN }
+}
+
+/// ln(y + low) for a normal y > 0.
+#[inline(always)]
+fn log_parts<T: Float, M: MulAdd>(y: f64, low: f64) -> f64 {
+    // Exponents are counted so that the fraction lies in [sqrt(1/2), sqrt(2)).
+    const OFFSET: u64 = std::f64::consts::FRAC_1_SQRT_2.to_bits() & 0xffff_ffff_0000_0000;
+    let shifted = y.to_bits().wrapping_sub(OFFSET);
+    let exponent = shifted & 0xfff0_0000_0000_0000;
+    let fraction = f64::from_bits(y.to_bits().wrapping_sub(exponent));
+    // The exponent as a float: with a bias that makes it positive, its bits are put below those of 2^52.
+    let biased = f64::from_bits(TWO_52.to_bits() | (exponent.wrapping_add(1024 << 52) >> 52));
+    let n = biased - (TWO_52 + 1024.0);
+    // The scale of `low` is that of the fraction.
+    let low = low * f64::from_bits(f64::to_bits(1.0).wrapping_sub(exponent));
+    let f = fraction - 1.0; // exact
+    let s = f / (2.0 + f);
+    let z = s * s;
+    let series = z * polynomial::<M>(terms::<T>(&ATANH, 6), z); // 2 atanh(s) = s (2 + series)
+    let half_square = 0.5 * f * f;
+    // s (f^2/2 + series) - f^2/2 is 2 atanh(s) - f
+    let correction = M::mul_add(s, half_square + series, low / fraction);
+    let small = M::mul_add(n, LN_2_LOW, correction);
+    let (large, large_low) = two_sum(n * LN_2_HIGH, f);
+    let (large, rest) = two_sum(large, -half_square);
+    large + (rest + large_low + small)
+}
+
+const TWO_52: f64 = (1u64 << 52) as f64;
+
+/// tanh x = m/(m + 2) with m = exp(2 x) - 1, computed for |x|.
+#[inline(always)]
+fn tanh<T: Float, M: MulAdd>(x: f64) -> f64 {
+    let (high, low) = expm1_parts::<T, M>(2.0 * x.abs());
+    let (denominator, error) = two_sum(high, 2.0);
+    let value = quotient((high, low), (denominator, error + low));
+    let value = if x.abs() > 22.0 { 1.0 } else { value };
+    let value = if x.abs() < 1e-9 { x.abs() } else { value };
+    if x.is_nan() { x } else { value.copysign(x) }
+}
+
+/// 1/(1 + exp(-x)).
+#[inline(always)]
+fn sigmoid<T: Float, M: MulAdd>(x: f64) -> f64 {
+    // With e = exp(-|x|): 1/(1 + e) above 0, e/(1 + e) below.
+    let magnitude = x.abs();
+    let limited = if magnitude > 708.0 { 708.0 } else { magnitude };
+    let (high, low, rounded) = exp_parts::<T, M>(-limited, 0.0);
+    let scale = power_of_two(rounded);
+    let e = (high * scale, low * scale);
+    let (one_plus, error) = fast_two_sum(1.0, e.0);
+    let denominator = fast_two_sum(one_plus, error + e.1);
+    let below = if magnitude > 40.0 { exp::<T, M>(-magnitude, 0.0) } else { quotient(e, denominator) };
+    let above = quotient((1.0, 0.0), denominator);
+    let value = if x < 0.0 { below } else { above };
+    if x.is_nan() { x } else { value }
+}
+
+/// The quotient of two numbers given as unevaluated sums, with one step of correction.
+#[inline(always)]
+fn quotient((a, a_low): (f64, f64), (b, b_low): (f64, f64)) -> f64 {
+    let q = a / b;
+    // a - q b without a fused multiply-add: the product split into exact halves.
+    let split = |x: f64| {
+        let high = f64::from_bits(x.to_bits() & !0x07ff_ffff);
+        (high, x - high)
+    };
+    let ((q1, q2), (b1, b2)) = (split(q), split(b));
+    let remainder = (((a - q1 * b1) - q1 * b2) - q2 * b1) - q2 * b2;
+    q + (remainder + a_low - q * b_low) / b
+}
+
+/// Defines a kernel that applies a function to every element of a slice.
+macro_rules! slice_functions {
+    ($($(#[$attribute:meta])* $name:ident: $function:ident;)*) => {
+        dispatched! {$(
+            $(#[$attribute])*
+            pub(crate) fn $name<'a, T, M>(x: &'a [T], out: &'a mut [T]) {
+                for (out, &x) in out.iter_mut().zip(x) {
+                    *out = T::from_f64($function::<T, M>(x.to_f64()));
+                }
+            }
+        )*}
+    };
+}
+
+#[inline(always)]
+fn exp_of<T: Float, M: MulAdd>(x: f64) -> f64 {
+    exp::<T, M>(x, 0.0)
+}
+
+slice_functions! {
+    /// `out[i] = exp(x[i])`
+    exp_slice: exp_of;
+    /// `out[i] = exp(x[i]) - 1`
+    expm1_slice: expm1;
+    /// `out[i] = ln x[i]`
+    log_slice: log;
+    /// `out[i] = ln(1 + x[i])`
+    log1p_slice: log1p;
+    /// `out[i] = tanh(x[i])`
+    tanh_slice: tanh;
+    /// `out[i] = 1/(1 + exp(-x[i]))`
+    sigmoid_slice: sigmoid;
+}

@@ -1,0 +1,186 @@
+//! Which instructions the kernels use.
+//!
+//! A kernel is written once, as plain loops over slices, and compiled for several instruction sets; the
+//! best one that the processor has is chosen when the program runs. The library `pulp` does the
+//! detection and the switch; the compiler vectorises the loops.
+
+use crate::error::{Error, Result};
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+
+/// A set of instructions that kernels are compiled for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Instructions {
+    /// What every processor of the architecture has. On x86-64 that is SSE2, without fused
+    /// multiply-add; on aarch64 it is NEON, with it.
+    Baseline,
+    /// AVX2 with fused multiply-add (x86-64-v3).
+    Avx2,
+    /// AVX-512 (x86-64-v4).
+    Avx512,
+}
+
+impl Instructions {
+    /// All that this processor has, the best one last.
+    pub fn available() -> Vec<Instructions> {
+        #[allow(unused_mut)] // other architectures have the baseline only
+        let mut available = vec![Instructions::Baseline];
+        #[cfg(target_arch = "x86_64")]
+        {
+            if pulp::x86::V3::is_available() {
+                available.push(Instructions::Avx2);
+            }
+            if pulp::x86::V4::is_available() {
+                available.push(Instructions::Avx512);
+            }
+        }
+        available
+    }
+}
+
+/// 0: not chosen yet; otherwise 1 + the index in the enum.
+static CHOSEN: AtomicU8 = AtomicU8::new(0);
+
+/// The instructions that kernels use: the best ones available, or those that were asked for.
+pub fn instructions() -> Instructions {
+    match CHOSEN.load(Relaxed) {
+        1 => Instructions::Baseline,
+        2 => Instructions::Avx2,
+        3 => Instructions::Avx512,
+        _ => {
+            let best = Instructions::available().pop().unwrap_or(Instructions::Baseline);
+            CHOSEN.store(1 + best as u8, Relaxed);
+            best
+        }
+    }
+}
+
+/// Makes kernels use these instructions from now on, in the whole process.
+///
+/// The results of one instruction set are the same bits on every processor and for any number of
+/// threads; those of two may differ in the last bit, because a fused multiply-add rounds once. Ask for
+/// the baseline to get the same bits everywhere. Matrix products choose their own.
+///
+/// # Errors
+/// [`Error::Argument`] if this processor does not have them.
+pub fn set_instructions(instructions: Instructions) -> Result<()> {
+    if !Instructions::available().contains(&instructions) {
+        let (value, allowed) = (format!("{instructions:?}"), "among Instructions::available()");
+        return Err(Error::Argument { op: "set_instructions", name: "instructions", value, allowed });
+    }
+    CHOSEN.store(1 + instructions as u8, Relaxed);
+    Ok(())
+}
+
+/// `a * b + c`, rounded once where the processor can and twice elsewhere: a fused operation that has
+/// to be emulated is a call of a library function for every element.
+pub(crate) trait MulAdd: Copy {
+    fn mul_add(a: f64, b: f64, c: f64) -> f64;
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct Fused;
+
+#[derive(Clone, Copy)]
+pub(crate) struct Separate;
+
+impl MulAdd for Fused {
+    #[inline(always)]
+    fn mul_add(a: f64, b: f64, c: f64) -> f64 {
+        a.mul_add(b, c)
+    }
+}
+
+impl MulAdd for Separate {
+    #[inline(always)]
+    fn mul_add(a: f64, b: f64, c: f64) -> f64 {
+        a * b + c
+    }
+}
+
+/// A kernel with its arguments, to be compiled for each instruction set. `run` and all that it calls
+/// must be `#[inline(always)]`: only what is inlined is compiled with the instructions.
+pub(crate) trait Kernel {
+    type Output;
+    fn run<M: MulAdd>(self) -> Self::Output;
+}
+
+/// Runs a kernel with the chosen instructions.
+pub(crate) fn dispatch<K: Kernel>(kernel: K) -> K::Output {
+    #[cfg(target_arch = "x86_64")]
+    {
+        struct Call<K>(K);
+        impl<K: Kernel> pulp::NullaryFnOnce for Call<K> {
+            type Output = K::Output;
+            #[inline(always)]
+            fn call(self) -> K::Output {
+                self.0.run::<Fused>()
+            }
+        }
+        match instructions() {
+            Instructions::Avx512 => {
+                if let Some(v4) = pulp::x86::V4::try_new() {
+                    return v4.vectorize(Call(kernel));
+                }
+            }
+            Instructions::Avx2 => {
+                if let Some(v3) = pulp::x86::V3::try_new() {
+                    return v3.vectorize(Call(kernel));
+                }
+            }
+            Instructions::Baseline => {}
+        }
+        kernel.run::<Separate>()
+    }
+    #[cfg(target_arch = "aarch64")]
+    return kernel.run::<Fused>();
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    return kernel.run::<Separate>();
+}
+
+/// Defines a function that runs its body by [`dispatch`]. In the body, `M::mul_add` is the
+/// multiply-add of the instructions that it is being compiled for.
+macro_rules! dispatched {
+    ($(
+        $(#[$attribute:meta])*
+        $visibility:vis fn $name:ident<$lifetime:lifetime, $T:ident, $M:ident>(
+            $($argument:ident: $type:ty),* $(,)?
+        ) $(-> $output:ty)? $body:block
+    )*) => {$(
+        $(#[$attribute])*
+        $visibility fn $name<$lifetime, $T: crate::float::Float>($($argument: $type),*) $(-> $output)? {
+            struct Arguments<$lifetime, $T: crate::float::Float> {
+                $($argument: $type,)*
+                lifetime: std::marker::PhantomData<&$lifetime $T>,
+            }
+            impl<$lifetime, $T: crate::float::Float> crate::kernels::simd::Kernel for Arguments<$lifetime, $T> {
+                type Output = dispatched!(@output $($output)?);
+                #[inline(always)]
+                fn run<$M: crate::kernels::simd::MulAdd>(self) -> Self::Output {
+                    let Arguments { $($argument,)* lifetime: _ } = self;
+                    $body
+                }
+            }
+            crate::kernels::simd::dispatch(Arguments { $($argument,)* lifetime: std::marker::PhantomData })
+        }
+    )*};
+    (@output) => { () };
+    (@output $output:ty) => { $output };
+}
+pub(crate) use dispatched;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_best_instructions_are_the_default_and_missing_ones_are_refused() {
+        let available = Instructions::available();
+        assert!(available.contains(&instructions()));
+        for instructions in [Instructions::Baseline, Instructions::Avx2, Instructions::Avx512] {
+            if !available.contains(&instructions) {
+                assert!(set_instructions(instructions).is_err());
+            }
+        }
+    }
+}
