@@ -250,6 +250,25 @@ pub enum Error {
         actual: String,
     },
 
+    /// A gradient differs from what finite differences give: see [`gradcheck`](crate::gradcheck).
+    #[error(
+        "{op}: derivative of order {order} by input {input} at {position:?}: recorded {recorded}, finite differences give {differences}"
+    )]
+    GradientMismatch {
+        /// The operation: `gradcheck`.
+        op: &'static str,
+        /// 1 for a gradient, 2 for the gradient of a gradient, and so on.
+        order: usize,
+        /// Which input; the upstream gradients of lower orders come after those of the function.
+        input: usize,
+        /// Where in it.
+        position: Vec<usize>,
+        /// What the rules give.
+        recorded: f64,
+        /// What the differences give; nan if they are not finite for any step.
+        differences: f64,
+    },
+
     /// A failure that a user-defined operation reports in its own words.
     #[error("{op}: {message}")]
     Operation {
