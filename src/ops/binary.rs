@@ -6,6 +6,7 @@
 use crate::error::Result;
 use crate::float::Float;
 use crate::kernels::elementwise::zip_strided;
+use crate::mask::Mask;
 use crate::step::{Backward, Gradients, Step, StepContext};
 use crate::tensor::Tensor;
 use std::borrow::Cow;
@@ -170,12 +171,16 @@ rules! {
     };
     Pow: |step, grad| {
         let (a, b) = (step.input(0)?, step.input(1)?);
-        let slope = b.mul(&a.pow(&b.sub(1.0)?)?)?;
-        grad.mul(&slope)?.masked_fill(&b.eq(0.0)?, 0.0)
+        // b a^(b-1), where b = 0 is no reason to divide by a = 0 (or to look at a nan)
+        let irrelevant = b.eq(0.0)?.and(&a.abs()?.gt(0.0)?.not())?;
+        let base = without(&irrelevant, a)?;
+        grad.mul(&b.mul(&base.pow(&b.sub(1.0)?)?)?)
     }, {
         let (a, b) = (step.input(0)?, step.input(1)?);
-        let slope = step.output()?.mul(&a.log()?)?;
-        grad.mul(&slope)?.masked_fill(&a.eq(0.0)?.and(&b.ge(0.0)?)?, 0.0)
+        // a^b ln a, where a^b = 0 wins over ln a = -inf
+        let irrelevant = a.eq(0.0)?.and(&b.ge(0.0)?)?;
+        let slope = step.output()?.mul(&without(&irrelevant, a)?.log()?)?;
+        grad.mul(&slope)
     };
     Maximum: |step, grad| {
         share(&grad, step.input(0)?, step.input(1)?)
@@ -187,6 +192,12 @@ rules! {
     }, {
         share(&grad, &step.input(1)?.neg()?, &step.input(0)?.neg()?)
     };
+}
+
+/// 1 where the mask holds. Masking the slope afterwards would do for the value, but not for its own
+/// derivative: the gradient of what was masked is 0, and 0 times an infinite slope is nan.
+fn without<T: Float>(mask: &Mask, x: &Tensor<T>) -> Result<Tensor<T>> {
+    if mask.any() { Tensor::from_parts(().into(), vec![T::one()]).where_cond(mask, x) } else { Ok(x.clone()) }
 }
 
 /// What of the gradient of max(own, other) belongs to `own`: all, half, or nothing.
