@@ -80,17 +80,18 @@ pub fn gradgradcheck(
 pub struct GradCheck {
     order: usize,
     tolerance: f64,
+    absolute_tolerance: f64,
     step: f64,
 }
 
 impl Default for GradCheck {
     fn default() -> Self {
-        GradCheck { order: 1, tolerance: 1e-9, step: 1.0 / 16.0 }
+        GradCheck { order: 1, tolerance: 1e-9, absolute_tolerance: 1e-13, step: 1.0 / 16.0 }
     }
 }
 
 impl GradCheck {
-    /// First derivatives, a tolerance of 1e-9, steps from 1/16 on.
+    /// First derivatives, a tolerance of 1e-9 (absolute: 1e-13), steps from 1/16 on.
     pub fn new() -> Self {
         GradCheck::default()
     }
@@ -114,6 +115,13 @@ impl GradCheck {
         self
     }
 
+    /// What is allowed on top of [`tolerance`](Self::tolerance), whatever the magnitudes: where terms
+    /// cancel to zero, their rounding errors remain, and there is nothing left to be relative to.
+    pub fn absolute_tolerance(mut self, absolute_tolerance: f64) -> Self {
+        self.absolute_tolerance = absolute_tolerance;
+        self
+    }
+
     /// The largest step of the differences, which is then halved until they converge. Choose it smaller
     /// than the distance to the nearest kink or pole.
     pub fn step(mut self, step: f64) -> Self {
@@ -129,20 +137,22 @@ impl GradCheck {
     ///
     /// # Errors
     /// As [`gradcheck`], and [`Error::Argument`] for an order of 0, or a tolerance or step that is not
-    /// positive.
+    /// positive (the absolute tolerance may be 0).
     pub fn check(
         &self,
         function: impl Fn(&[Tensor<f64>]) -> Result<Tensor<f64>>,
         inputs: &[&Tensor<f64>],
         rng: &mut (impl Rng + ?Sized),
     ) -> Result<()> {
-        let positive = |name, value: f64| match value > 0.0 && value.is_finite() {
+        let expect = |name, value: f64, holds: bool, allowed| match holds && value.is_finite() {
             true => Ok(()),
-            false => Err(Error::Argument { op: OP, name, value: value.to_string(), allowed: "positive" }),
+            false => Err(Error::Argument { op: OP, name, value: value.to_string(), allowed }),
         };
-        positive("order", self.order as f64)?;
-        positive("tolerance", self.tolerance)?;
-        positive("step", self.step)?;
+        expect("order", self.order as f64, self.order > 0, "positive")?;
+        expect("tolerance", self.tolerance, self.tolerance > 0.0, "positive")?;
+        let absolute = self.absolute_tolerance;
+        expect("absolute_tolerance", absolute, absolute >= 0.0, "zero or positive")?;
+        expect("step", self.step, self.step > 0.0, "positive")?;
         if !inputs.iter().any(|input| input.is_tracked()) {
             return Err(Error::InputNotTracked { op: OP, index: 0 });
         }
@@ -186,7 +196,8 @@ impl GradCheck {
                     evaluate(function, &upstreams[..order - 1], &moved, false)
                 };
                 let estimate = self.difference(x, scale, upstream, outputs_at)?;
-                let allowed = self.tolerance * scale.max(estimate.value.abs()) + estimate.rounding;
+                let relative = self.tolerance * scale.max(estimate.value.abs());
+                let allowed = relative + self.absolute_tolerance + estimate.rounding;
                 for found in [played.as_slice()[position], recorded.as_slice()[position]] {
                     let is_close = (found - estimate.value).abs() <= allowed; // false for nan
                     if !is_close {
@@ -234,7 +245,8 @@ impl GradCheck {
                 }
                 row.push(value);
             }
-            if best.error <= 0.1 * self.tolerance * scale.max(best.value.abs()) + best.rounding {
+            let relative = self.tolerance * scale.max(best.value.abs());
+            if best.error <= 0.1 * (relative + self.absolute_tolerance) + best.rounding {
                 break;
             }
             above = row;

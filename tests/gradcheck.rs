@@ -244,6 +244,14 @@ fn the_tolerance_can_be_chosen() {
 }
 
 #[test]
+fn terms_that_cancel_to_zero_may_leave_their_rounding_errors() {
+    let nothing = |inputs: &[Tensor<f64>]| inputs[0].div(&inputs[0]);
+    let x = Tensor::from([0.7, 1.3]).requires_grad();
+    gradgradcheck(nothing, &[&x], &mut rng()).unwrap();
+    assert!(GradCheck::new().order(2).absolute_tolerance(0.0).check(nothing, &[&x], &mut rng()).is_err());
+}
+
+#[test]
 fn gradients_are_checked_inside_no_grad_too() {
     let wrong = cube(|x, grad| grad.mul(&x.square()?));
     no_grad(|| assert!(gradcheck(wrong, &[&point()], &mut rng()).is_err()));
@@ -259,6 +267,7 @@ fn arguments_that_make_no_sense_are_refused() {
         GradCheck::new().order(0),
         GradCheck::new().tolerance(0.0),
         GradCheck::new().tolerance(f64::NAN),
+        GradCheck::new().absolute_tolerance(-1e-9),
         GradCheck::new().step(-1.0),
     ] {
         let refused = check.check(square, &[&x], &mut rng());
