@@ -101,6 +101,8 @@ fn along<T: Float>(
     })
 }
 
+/// dx = p (g - sum(p g)). Where one probability k is near 1, g[k] and the sum nearly cancel; since a
+/// constant in g changes nothing, g[k] is taken from all of g first, and what is left has its digits.
 struct Softmax {
     dim: usize,
 }
@@ -111,14 +113,23 @@ impl<T: Float> Backward<T> for Softmax {
     }
     fn backward(&self, step: StepContext<T>, grad: Tensor<T>) -> Result<Gradients> {
         let p = step.output()?;
+        if p.is_empty() {
+            return Ok(grad.mul(p)?.into());
+        }
         if step.is_recording() {
-            let mean = grad.mul(p)?.sum(keepdim(self.dim as isize))?;
+            let dim = self.dim as isize;
+            let reference = grad.gather(dim, p.argmax(keepdim(dim))?)?;
+            let grad = grad.sub(&reference)?;
+            let mean = grad.mul(p)?.sum(keepdim(dim))?;
             return Ok(grad.sub(&mean)?.mul(p)?.into());
         }
         let dx = along(self.dim, p, &grad, |p, g, out| {
-            out.iter_mut().zip(p.iter().zip(g)).for_each(|(out, (&p, &g))| *out = p * g);
+            let likeliest = (1..p.len()).fold(0, |best, i| if p[i] > p[best] { i } else { best });
+            let reference = g[likeliest];
+            out.iter_mut().zip(p.iter().zip(g)).for_each(|(out, (&p, &g))| *out = p * (g - reference));
             let mean = sum(out);
-            out.iter_mut().zip(p.iter().zip(g)).for_each(|(out, (&p, &g))| *out = p * (g - mean));
+            let parts = p.iter().zip(g);
+            out.iter_mut().zip(parts).for_each(|(out, (&p, &g))| *out = p * ((g - reference) - mean));
         })?;
         Ok(dx.into())
     }
@@ -173,6 +184,7 @@ impl<T: Float> Backward<T> for LogSumExp {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backward::GradOptions;
 
     #[test]
     fn softmax_rows_sum_to_one_wherever_they_lie() {
@@ -181,6 +193,25 @@ mod tests {
             for total in x.softmax(dim).unwrap().sum(dim).unwrap().to_vec() {
                 assert!((total - 1.0).abs() < 1e-15);
             }
+        }
+    }
+
+    #[test]
+    fn the_gradient_beside_a_probability_near_one_has_all_its_digits() {
+        let x = Tensor::from([0.0f64, -30.0, -31.0]).requires_grad();
+        let g = Tensor::from([3.7f64, -1.3, 0.2]);
+        let p = x.softmax(0).unwrap();
+        // dx[0] = p0 (p1 (g0 - g1) + p2 (g0 - g2)), without any cancellation.
+        let [p0, p1, p2] = p.as_slice()[..] else { unreachable!() };
+        let expected: f64 = p0 * (p1 * 5.0 + p2 * 3.5);
+        let recorded = GradOptions::new().grad_outputs([g]).retain_graph(true);
+        for options in [recorded.clone(), recorded.create_graph(true)] {
+            let dx = crate::grad(&[&p], &[&x], &options).unwrap().remove(0);
+            assert!(
+                (dx.as_slice()[0] / expected - 1.0).abs() < 1e-14,
+                "{:?}, expected {expected}",
+                dx.to_vec()
+            );
         }
     }
 

@@ -145,7 +145,7 @@ impl<T: Float> Backward<T> for Nll<T> {
         let each = upstream.mul(&factors)?.masked_fill(&classes.ignored(), 0.0)?;
         let dim = self.dim as isize;
         let zeros = Tensor::zeros(&self.shape)?;
-        if zeros.is_empty() {
+        if self.shape[self.dim] == 0 {
             return Ok(zeros.into()); // without classes there is no place for an ignored target
         }
         Ok(zeros.scatter_add(dim, places.unsqueeze(dim)?, &each.unsqueeze(dim)?)?.into())
