@@ -6,6 +6,7 @@ mod golden;
 use golden::compare::Check;
 use golden::operations::{Refusal, call};
 use golden::store::{Case, Store, torch_cases};
+use golden::terms::Differentiated;
 use golden::{Named, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use tapegrad::{DType, Float, GradOptions, Result, Tensor, grad};
@@ -28,10 +29,7 @@ fn evaluate<T: Float>(case: &Case, store: &Store) -> std::result::Result<Vec<Che
     }
 
     let output = outputs.tensor(&case.outputs[0]);
-    let upstream = match case.stored_upstream {
-        true => store.named(&case.id, "grad_output", &["out".to_string()]).tensor("out").clone(),
-        false => Tensor::ones(output.shape())?,
-    };
+    let upstream = upstream(case, store, output)?;
     let leaves: Vec<&Tensor<T>> = case.differentiated.iter().map(|name| inputs.tensor(name)).collect();
     let once = GradOptions::new().grad_outputs([upstream.clone()]).retain_graph(true).materialize_grads(true);
     for (name, gradient) in case.differentiated.iter().zip(grad(&[output], &leaves, &once)?) {
@@ -58,6 +56,30 @@ fn evaluate<T: Float>(case: &Case, store: &Store) -> std::result::Result<Vec<Che
         }
     }
     Ok(checks)
+}
+
+/// The largest term of every tensor of a case; see [`golden::terms`].
+fn largest_terms(case: &Case, store: &Store) -> std::result::Result<BTreeMap<String, f64>, Refusal> {
+    let inputs = tracked(store.named::<f64>(&case.id, "input", &case.inputs), &case.differentiated);
+    let outputs = call(&case.op, &case.attributes, &inputs)?;
+    if case.differentiated.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let output = outputs.tensor(&case.outputs[0]);
+    let leaves: Vec<(String, &Tensor<f64>)> =
+        case.differentiated.iter().map(|name| (name.clone(), inputs.tensor(name))).collect();
+    let directions = case.second_order.then(|| store.named(&case.id, "hvp_v", &case.differentiated));
+    let upstream = upstream(case, store, output)?;
+    Differentiated { output, upstream: &upstream, leaves: &leaves, directions: directions.as_ref() }
+        .largest_terms()
+}
+
+/// The stored upstream gradient of the output, or ones.
+fn upstream<T: Float>(case: &Case, store: &Store, output: &Tensor<T>) -> Result<Tensor<T>> {
+    match case.stored_upstream {
+        true => Ok(store.named(&case.id, "grad_output", &["out".to_string()]).tensor("out").clone()),
+        false => Tensor::ones(output.shape()),
+    }
 }
 
 /// The inputs, with a gradient required of some.
@@ -107,7 +129,17 @@ fn every_torch_case_agrees() {
                     continue;
                 }
             };
-            for check in checks {
+            let mut terms = None;
+            for mut check in checks {
+                if precision == DType::F32 && check.difference(precision).is_some() {
+                    let terms = terms.get_or_insert_with(|| largest_terms(case, &store).expect("terms"));
+                    let name = match check.tensor.split('/').next() {
+                        Some("output") => "output",
+                        Some("jvp") => "jvp",
+                        _ => &check.tensor,
+                    };
+                    check.largest_term = check.largest_term.max(terms.get(name).copied().unwrap_or(0.0));
+                }
                 let role = check.tensor.split('/').next().unwrap_or_default();
                 let group = format!("{:13} {precision} {role}", case.family);
                 let excess = check.excess(precision);

@@ -6,6 +6,7 @@ pub mod compare;
 pub mod operations;
 pub mod programs;
 pub mod store;
+pub mod terms;
 
 use serde_json::{Map, Value as Json};
 use tapegrad::{Dims, Float, Indices, Mask, Reduction, ResolvedDims, Result, Shape, Tensor, keepdim};
