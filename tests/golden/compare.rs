@@ -1,6 +1,6 @@
 //! Comparing what the engine computed with what is stored.
 
-use super::store::Stored;
+use super::store::{Stored, StoredValues};
 use super::{Float, Value};
 use tapegrad::DType;
 
@@ -11,8 +11,10 @@ pub struct Check {
     pub expected: Stored,
     pub shape: Vec<usize>,
     pub actual: Vec<f64>,
-    /// The largest number that enters the tensor; see [`Check::tolerance`].
+    /// The largest number that enters the tensor; see [`super::terms`].
     pub largest_term: f64,
+    /// How many units in the last place of the largest term an f32 entry may be off.
+    pub units: f64,
 }
 
 impl Check {
@@ -24,7 +26,15 @@ impl Check {
             expected: expected.clone(),
             shape: actual.shape().to_vec(),
             actual: actual.numbers(),
+            units: 4.0,
         }
+    }
+
+    /// Holds the tensor against other values than the stored ones.
+    pub fn expect(&mut self, values: Vec<f64>) {
+        assert_eq!(values.len(), self.expected.numbers().len(), "values for {}", self.tensor);
+        self.largest_term = self.largest_term.max(largest(&values));
+        self.expected.values = StoredValues::Float(values);
     }
 
     /// How far an entry may be off. In f64: 1e-12 of the largest entry. In f32: four units in the last
@@ -33,7 +43,7 @@ impl Check {
     pub fn tolerance(&self, precision: DType) -> f64 {
         match precision {
             DType::F64 => 1e-12 * largest(&self.expected.numbers()),
-            DType::F32 => 4.0 * ulp(self.largest_term),
+            DType::F32 => self.units * ulp(self.largest_term),
         }
     }
 
@@ -58,8 +68,8 @@ impl Check {
         ))
     }
 
-    /// The largest error as a multiple of the tolerance.
-    pub fn excess(&self, precision: DType) -> f64 {
+    /// The largest error as a share of the tolerance.
+    pub fn share(&self, precision: DType) -> f64 {
         let expected = self.expected.numbers();
         let errors = (0..expected.len()).map(|at| self.error(at, expected[at], precision));
         let worst = errors.fold(0.0, f64::max);

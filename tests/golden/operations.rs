@@ -122,7 +122,7 @@ fn binary<T: Float>(op: &str, attributes: &Attributes, inputs: &Named<T>) -> Out
     })
 }
 
-/// Between two numbers this is `clamp`; tensor bounds are a composition.
+/// Between two numbers this is `clamp`; tensor bounds are a composition, in which a nan stays itself.
 fn clamp<T: Float>(attributes: &Attributes, inputs: &Named<T>) -> Outcome<T> {
     let input = inputs.tensor("input");
     if !inputs.has("min") && !inputs.has("max") {
@@ -136,7 +136,8 @@ fn clamp<T: Float>(attributes: &Attributes, inputs: &Named<T>) -> Outcome<T> {
     if inputs.has("max") {
         result = result.minimum(inputs.tensor("max"))?;
     }
-    out(result)
+    let is_number = input.eq(input)?;
+    out(result.where_cond(&is_number, input)?)
 }
 
 fn one_hot<T: Float>(attributes: &Attributes, inputs: &Named<T>) -> Outcome<T> {

@@ -70,6 +70,10 @@ impl Store {
         self.0.get(name)
     }
 
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
     pub fn expect(&self, name: &str) -> &Stored {
         self.get(name).unwrap_or_else(|| panic!("no tensor {name}"))
     }

@@ -13,16 +13,20 @@
 //! | `hvp` | H[i, j] v[j] | |
 //! | `jvp` | J[k, i] v[i] | |
 //!
+//! One kind of term does not show in J and H: the 1 in a derivative such as 1 - y^2, computed from a
+//! saved y that is itself rounded. It counts for tanh, sigmoid and softplus, see [`Derivatives::beside_one`].
+//!
 //! The largest term is one number a tensor, the greatest magnitude among these. Sums of magnitudes,
 //! which would allow more the longer a sum is, are not used.
 
 use super::Named;
+use super::compare::largest;
 use super::operations::Refusal;
-use std::collections::BTreeMap;
 use tapegrad::{GradOptions, Result, Tensor, grad};
 
-/// What the derivatives are taken of.
-pub struct Differentiated<'a> {
+/// What the terms follow from.
+pub struct Derivatives<'a> {
+    pub op: &'a str,
     pub output: &'a Tensor<f64>,
     pub upstream: &'a Tensor<f64>,
     /// The inputs with a gradient, by name.
@@ -31,45 +35,73 @@ pub struct Differentiated<'a> {
     pub directions: Option<&'a Named<f64>>,
 }
 
-impl Differentiated<'_> {
-    /// The largest term of every tensor, under the names that the manifests use; all outputs share
-    /// one, under `output` and `jvp`.
-    pub fn largest_terms(&self) -> std::result::Result<BTreeMap<String, f64>, Refusal> {
-        let mut terms = BTreeMap::new();
-        let mut note = |name: &str, products: Vec<f64>| {
-            let finite = products.into_iter().map(f64::abs).filter(|term| term.is_finite());
-            let entry = terms.entry(name.to_string()).or_insert(0.0);
-            *entry = finite.fold(*entry, f64::max);
+impl Derivatives<'_> {
+    /// The largest term of a tensor: `output/out`, `grad/input`, `hvp/weight`, `jvp/out`.
+    pub fn largest_term(&self, tensor: &str) -> std::result::Result<f64, Refusal> {
+        let (role, name) = tensor.split_once('/').expect("a role and a name");
+        let terms = match role {
+            "output" => self.over_outputs(|_, row, leaf| products(row, self.leaf(leaf).as_slice()))?,
+            "jvp" => self.over_outputs(|_, row, leaf| products(row, self.direction(leaf)))?,
+            "grad" => self.over_outputs(|k, row, leaf| {
+                let upstream = if leaf == name { self.upstream.as_slice()[k] } else { 0.0 };
+                row.iter().map(|slope| slope * upstream).collect()
+            })?,
+            _ => self.of_hessian_product(name)?,
         };
-        for (k, &upstream) in self.upstream.as_slice().iter().enumerate() {
-            for ((name, leaf), row) in self.leaves.iter().zip(self.rows(self.output, k, false)?) {
-                note("output", products(row.as_slice(), leaf.as_slice()));
-                note(&format!("grad/{name}"), row.as_slice().iter().map(|slope| slope * upstream).collect());
-                if let Some(directions) = self.directions {
-                    note("jvp", products(row.as_slice(), directions.tensor(name).as_slice()));
-                }
+        Ok(largest(&terms).max(self.beside_one(role)))
+    }
+
+    fn leaf(&self, name: &str) -> &Tensor<f64> {
+        self.leaves.iter().find(|(other, _)| other == name).map(|(_, leaf)| *leaf).expect("an input")
+    }
+
+    fn direction(&self, name: &str) -> &[f64] {
+        self.directions.map_or(&[], |directions| directions.tensor(name).as_slice())
+    }
+
+    /// All terms, from every output k and every leaf's row of J.
+    fn over_outputs(&self, terms: impl Fn(usize, &[f64], &str) -> Vec<f64>) -> Result<Vec<f64>> {
+        let mut all = Vec::new();
+        for k in 0..self.output.len() {
+            for ((leaf, _), row) in self.leaves.iter().zip(self.rows(self.output, k)?) {
+                all.extend(terms(k, row.as_slice(), leaf));
             }
         }
-        if let Some(directions) = self.directions {
-            let inputs: Vec<&Tensor<f64>> = self.leaves.iter().map(|(_, leaf)| *leaf).collect();
-            let options = GradOptions::new().grad_outputs([self.upstream.clone()]);
-            let options = options.create_graph(true).materialize_grads(true);
-            let gradients = grad(&[self.output], &inputs, &options)?;
-            for ((name, _), gradient) in self.leaves.iter().zip(&gradients) {
-                for i in 0..gradient.len() {
-                    for ((other, _), row) in self.leaves.iter().zip(self.rows(gradient, i, true)?) {
-                        let along = directions.tensor(other);
-                        note(&format!("hvp/{name}"), products(row.as_slice(), along.as_slice()));
-                    }
-                }
+        Ok(all)
+    }
+
+    /// H[i, j] v[j] for the entries i of one leaf.
+    fn of_hessian_product(&self, name: &str) -> Result<Vec<f64>> {
+        let options = GradOptions::new().grad_outputs([self.upstream.clone()]);
+        let options = options.create_graph(true).materialize_grads(true);
+        let gradient = grad(&[self.output], &[self.leaf(name)], &options)?.remove(0);
+        let mut all = Vec::new();
+        for i in 0..gradient.len() {
+            for ((other, _), row) in self.leaves.iter().zip(self.rows(&gradient, i)?) {
+                all.extend(products(row.as_slice(), self.direction(other)));
             }
         }
-        Ok(terms)
+        Ok(all)
+    }
+
+    /// The largest term that stands beside a 1: in u (1 - y^2) for tanh, u y (1 - y) for sigmoid, and in
+    /// the second derivatives of both and of softplus.
+    fn beside_one(&self, role: &str) -> f64 {
+        if !["tanh", "sigmoid", "softplus"].contains(&self.op) {
+            return 0.0;
+        }
+        let (upstream, direction) = (self.upstream.as_slice(), self.direction("input"));
+        match role {
+            "grad" => largest(upstream),
+            "jvp" => largest(direction),
+            "hvp" => largest(&products(upstream, direction)),
+            _ => 0.0,
+        }
     }
 
     /// The derivatives of one element by every leaf.
-    fn rows(&self, of: &Tensor<f64>, element: usize, may_be_constant: bool) -> Result<Vec<Tensor<f64>>> {
-        if may_be_constant && !of.is_tracked() {
+    fn rows(&self, of: &Tensor<f64>, element: usize) -> Result<Vec<Tensor<f64>>> {
+        if !of.is_tracked() {
             return self.leaves.iter().map(|(_, leaf)| Tensor::zeros(leaf.shape())).collect();
         }
         let mut one = vec![0.0; of.len()];
