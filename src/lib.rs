@@ -51,6 +51,7 @@ mod approximate;
 mod backward;
 mod buffer;
 mod create;
+pub mod data;
 mod error;
 mod float;
 mod format;
