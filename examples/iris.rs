@@ -1,0 +1,290 @@
+//! Fits softmax regression to Fisher's iris flowers by Newton's method, and compares the coefficients
+//! with those that scikit-learn finds.
+//!
+//! ```text
+//! cargo run --release --example iris
+//! ```
+//!
+//! With a penalty on the weights, softmax regression has one best answer, so two programs that share no
+//! line of code must agree on it to the last digits. Newton's method gets there in a handful of steps
+//! because it knows the curvature: the second derivatives, which are the gradient of the gradient.
+
+mod support;
+
+use clap::Parser;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use support::chart::{self, Line, Panel, Regions};
+use support::report::ConfusionMatrix;
+use support::solve::solve;
+use tapegrad::{GradOptions, Indices, Result, Tensor, accuracy, grad, no_grad};
+
+const SPECIES: [&str; 3] = ["setosa", "versicolor", "virginica"];
+const FEATURES: [&str; 4] =
+    ["sepal length (cm)", "sepal width (cm)", "petal length (cm)", "petal width (cm)"];
+/// The weights, of shape (4, 3), and the intercepts, of shape (3), are kept in one vector.
+const WEIGHTS: usize = 4 * 3;
+const PARAMETERS: usize = WEIGHTS + 3;
+/// scikit-learn weighs the sum of the losses by C; for C = 1 and the mean loss, that is this penalty.
+const LAMBDA: f64 = 1.0 / 150.0;
+
+/// Fit softmax regression to the iris flowers and compare it with scikit-learn's.
+#[derive(Parser)]
+struct Options {
+    /// Where the random starting point comes from (the optimum does not depend on it)
+    #[arg(long, default_value_t = 42)]
+    seed: u64,
+    /// Stop as soon as no entry of the gradient exceeds 1e-9, instead of 1e-13
+    #[arg(long)]
+    quick: bool,
+    /// Folder for the pictures
+    #[arg(long, value_name = "DIR", default_value = "out/iris")]
+    out: PathBuf,
+}
+
+fn main() -> ExitCode {
+    support::exit(run(&Options::parse()))
+}
+
+/// J(θ) = mean cross entropy of x W + b with the labels + λ/2 ΣW²
+fn objective(theta: &Tensor<f64>, flowers: &Flowers) -> Result<Tensor<f64>> {
+    let (weight, _) = weight_and_intercept(theta)?;
+    let loss = scores(theta, &flowers.inputs)?.cross_entropy(&flowers.labels)?;
+    loss.add(weight.square()?.sum(..)?.mul(LAMBDA / 2.0)?)
+}
+
+fn scores(theta: &Tensor<f64>, inputs: &Tensor<f64>) -> Result<Tensor<f64>> {
+    let (weight, intercept) = weight_and_intercept(theta)?;
+    inputs.matmul(&weight)?.add(intercept)
+}
+
+fn weight_and_intercept(theta: &Tensor<f64>) -> Result<(Tensor<f64>, Tensor<f64>)> {
+    Ok((theta.slice(0, ..WEIGHTS)?.reshape([4, 3])?, theta.slice(0, WEIGHTS..)?))
+}
+
+fn run(options: &Options) -> support::Result<()> {
+    let flowers = Flowers::read()?;
+    let reference = read_coefficients()?;
+    let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
+    let mut theta = Tensor::<f64>::randn([PARAMETERS], &mut rng)?.mul(0.1)?.requires_grad();
+    let enough = if options.quick { 1e-9 } else { 1e-13 };
+    let mut history = Vec::new();
+
+    println!("{} flowers, 4 measurements, 3 species; {PARAMETERS} parameters\n", flowers.labels.len());
+    println!("step   objective (nats)     largest |gradient|   largest difference from scikit-learn");
+    let minimum = loop {
+        let value = objective(&theta, &flowers)?;
+        let gradient = grad(&[&value], &[&theta], &GradOptions::new().create_graph(true))?.remove(0);
+
+        let progress = Progress {
+            objective: value.item()?,
+            gradient: largest(gradient.as_slice()),
+            difference: largest_difference(&coefficients(&theta)?, &reference),
+        };
+        let Progress { objective, gradient: slope, difference } = progress;
+        println!("{:>4}   {objective:.16}   {slope:<18.2e}   {difference:.2e}", history.len());
+        history.push(progress);
+        if slope <= enough {
+            break objective;
+        }
+        if history.len() > 100 {
+            return Err("Newton's method did not arrive within 100 steps".into());
+        }
+
+        let direction = newton_direction(&gradient, &theta)?;
+        theta = descend(&theta, &direction, objective, &flowers)?;
+    };
+
+    println!("\ncoefficient                      this crate            scikit-learn          difference");
+    let found = coefficients(&theta)?;
+    for ((row, own), other) in FEATURES.iter().chain(&["intercept"]).zip(&found).zip(&reference) {
+        for (class, (own, other)) in SPECIES.iter().zip(own.iter().zip(other)) {
+            println!("{row:<18} {class:<10} {own:>21.16} {other:>21.16}   {:.1e}", (own - other).abs());
+        }
+    }
+    let means: Vec<f64> = found[..4].iter().map(|row| row.iter().sum::<f64>() / 3.0).collect();
+    println!(
+        "Only differences between classes matter to the intercepts, so both have been shifted to a class"
+    );
+    println!(
+        "mean of 0. The penalty does that to the weights by itself: theirs are at most {:.1e}.\n",
+        largest(&means)
+    );
+
+    let logits = no_grad(|| scores(&theta, &flowers.inputs))?;
+    let (labels, predictions) = (flowers.labels.as_slice(), logits.argmax(1)?);
+    println!("accuracy: {:.2} %\n", 100.0 * accuracy(&logits, &flowers.labels)?);
+    println!("confusion matrix:\n{}\n", ConfusionMatrix::new(&SPECIES, labels, predictions.as_slice()));
+
+    for picture in [
+        draw_convergence(&options.out, &history)?,
+        draw_regions(&options.out, &theta, &flowers, &predictions)?,
+    ] {
+        println!("picture: {}", picture.display());
+    }
+    let difference = largest_difference(&found, &reference);
+    println!("result objective={minimum:.16} max_difference={difference:.2e}");
+    match difference < 1e-6 {
+        true => Ok(()),
+        false => Err("the coefficients are not scikit-learn's".into()),
+    }
+}
+
+/// Solves H s = g for the step s that Newton's method takes back: the one that leads to the bottom of
+/// the parabola that the objective looks like from here.
+fn newton_direction(gradient: &Tensor<f64>, theta: &Tensor<f64>) -> support::Result<Tensor<f64>> {
+    // Row i of the Hessian H is the gradient of entry i of the gradient.
+    let keep_graph = GradOptions::new().retain_graph(true);
+    let mut hessian = Vec::new();
+    for i in 0..PARAMETERS {
+        let row = grad(&[&gradient.select(0, i as isize)?], &[theta], &keep_graph)?.remove(0);
+        hessian.push(row.to_vec());
+    }
+    // Raising all intercepts alike changes nothing: in that direction there is no slope, and no
+    // curvature to divide it by. Some curvature put there leaves the solution with no part of it.
+    for row in &mut hessian[WEIGHTS..] {
+        row[WEIGHTS..].iter_mut().for_each(|entry| *entry += 1.0);
+    }
+    let step = solve(hessian, gradient.to_vec()).ok_or("the Hessian is singular")?;
+    Ok(Tensor::from(step))
+}
+
+/// Newton's step, halved until it leads downhill. That is at once, except when the start was bad.
+fn descend(
+    theta: &Tensor<f64>,
+    direction: &Tensor<f64>,
+    value: f64,
+    flowers: &Flowers,
+) -> Result<Tensor<f64>> {
+    const ROUNDING: f64 = 1e-14;
+    let mut length = 1.0;
+    loop {
+        let candidate = no_grad(|| theta.sub(direction.mul(length)?))?;
+        if objective(&candidate, flowers)?.item()? <= value + ROUNDING {
+            return Ok(candidate.requires_grad());
+        }
+        length /= 2.0;
+    }
+}
+
+/// Four rows of weights and one of intercepts, a column for each species; the intercepts' mean is 0.
+fn coefficients(theta: &Tensor<f64>) -> Result<Vec<[f64; 3]>> {
+    let (weight, intercept) = no_grad(|| weight_and_intercept(theta))?;
+    let intercept = intercept.sub(intercept.mean(..)?)?;
+    let rows = weight.rows().chain([intercept.as_slice()]);
+    Ok(rows.map(|row| [row[0], row[1], row[2]]).collect())
+}
+
+fn largest(values: &[f64]) -> f64 {
+    values.iter().fold(0.0, |largest, value| largest.max(value.abs()))
+}
+
+fn largest_difference(a: &[[f64; 3]], b: &[[f64; 3]]) -> f64 {
+    let pairs = a.as_flattened().iter().zip(b.as_flattened());
+    largest(&pairs.map(|(a, b)| a - b).collect::<Vec<_>>())
+}
+
+/// How near the optimum is.
+struct Progress {
+    objective: f64,
+    gradient: f64,
+    difference: f64,
+}
+
+// ---- The data ----------------------------------------------------------------------------------
+
+struct Flowers {
+    inputs: Tensor<f64>,
+    labels: Indices,
+}
+
+impl Flowers {
+    fn read() -> support::Result<Self> {
+        let mut table = csv::Reader::from_reader(include_str!("data/iris.csv").as_bytes());
+        let (mut inputs, mut labels) = (Vec::new(), Vec::new());
+        for flower in table.deserialize() {
+            let (measurements, species): ([f64; 4], String) = flower?;
+            inputs.extend(measurements);
+            labels.push(SPECIES.iter().position(|name| *name == species).ok_or("an unknown species")?);
+        }
+        let inputs = Tensor::from_vec(inputs, [labels.len(), 4])?;
+        Ok(Flowers { inputs, labels: Indices::new(labels)? })
+    }
+}
+
+/// scikit-learn's coefficients, in the order of [`coefficients`].
+fn read_coefficients() -> support::Result<Vec<[f64; 3]>> {
+    let mut table = csv::Reader::from_reader(include_str!("data/iris_coefficients.csv").as_bytes());
+    let mut rows = Vec::new();
+    for row in table.deserialize() {
+        let (_name, values): (String, [f64; 3]) = row?;
+        rows.push(values);
+    }
+    Ok(rows)
+}
+
+// ---- Pictures ----------------------------------------------------------------------------------
+
+fn draw_convergence(out: &Path, history: &[Progress]) -> support::Result<PathBuf> {
+    let curve = |name: &str, colour, value: &dyn Fn(&Progress) -> f64| {
+        let points = history.iter().enumerate().map(|(step, progress)| (step as f64, value(progress)));
+        Line { name: name.into(), colour, dashed: false, points: points.collect() }
+    };
+    let minimum = history.iter().fold(f64::MAX, |minimum, progress| minimum.min(progress.objective));
+    let height = |progress: &Progress| match progress.objective - minimum {
+        rounding if rounding < 1e-15 => 0.0,
+        height => height,
+    };
+    let panel = Panel {
+        y_label: "logarithmic scale".into(),
+        y_range: (-17.0, 2.0),
+        logarithmic: true,
+        lines: vec![
+            curve("coefficients:\nlargest difference\nfrom scikit-learn's\n ", chart::ORANGE, &|p| {
+                p.difference
+            }),
+            curve("gradient:\nlargest entry\n ", chart::BLUE, &|p| p.gradient),
+            curve("objective: height\nabove its minimum\n(nats)", chart::GREEN, &height),
+        ],
+    };
+    let path = out.join("convergence.svg");
+    chart::curves(&path, "Newton's method on the iris flowers", "step", &[panel])?;
+    Ok(path)
+}
+
+/// The plane of the petals' length and width, through the mean of the sepals' two measurements.
+fn draw_regions(
+    out: &Path,
+    theta: &Tensor<f64>,
+    flowers: &Flowers,
+    predictions: &Indices,
+) -> support::Result<PathBuf> {
+    let means = flowers.inputs.mean(0)?.to_vec();
+    let on_plane = |length, width| [means[0], means[1], length, width];
+    let corners = Tensor::from([on_plane(0.0, 0.0), on_plane(1.0, 0.0), on_plane(0.0, 1.0)]);
+    let scores = chart::scores_on_plane(&no_grad(|| scores(theta, &corners))?)?;
+
+    let points = flowers.inputs.rows().zip(flowers.labels.as_slice());
+    let points: Vec<_> = points.map(|(x, &label)| (x[2], x[3], label as usize)).collect();
+    let agreement = chart::agreement(&scores, &points, predictions.as_slice());
+
+    let path = out.join("regions.svg");
+    let subtitle = [
+        format!(
+            "The shades are the decisions for mean sepals ({:.2} cm by {:.2} cm); with their own",
+            means[0], means[1]
+        ),
+        format!("sepals, {agreement} of the {} flowers are decided as the shade behind them.", points.len()),
+    ];
+    let picture = Regions {
+        title: &["What softmax regression decides", &subtitle[0], &subtitle[1]],
+        axes: (FEATURES[2], FEATURES[3]),
+        classes: &SPECIES,
+        scores: &scores,
+        points: &points,
+    };
+    chart::regions(&path, &picture)?;
+    Ok(path)
+}
