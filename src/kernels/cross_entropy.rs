@@ -1,138 +1,269 @@
 //! Losses and gradients of cross entropy, line by line; the formulas are in `ops::loss::cross_entropy`.
+//!
+//! Lines of `size` logits lie one after the other. All is computed in `f64` and rounded once at the end.
 
-use super::softmax::{Line, for_each_line, map_lines};
-use num_traits::Float;
+use super::parallel;
+use super::simd::dispatched;
+use super::softmax::{Line, log_denominators, map_exponentials, read_lines, shifted};
+use crate::float::Float;
 
 /// How a target is spread over the classes: `target` stays where it is, every class gets `every`.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Smoothing<T> {
+pub(crate) struct Smoothing {
     /// 1 - e
-    pub target: T,
+    pub target: f64,
     /// e / C
-    pub every: T,
+    pub every: f64,
     /// The sum of the weights of all classes.
-    pub total_weight: T,
+    pub total_weight: f64,
 }
 
-impl<T: Float> Smoothing<T> {
-    fn is_none(&self) -> bool {
-        self.every == T::zero()
+/// The classes of lines, and what counts how much.
+#[derive(Clone, Copy)]
+pub(crate) struct ClassTargets<'a, T> {
+    pub classes: &'a [i64],
+    pub ignore_index: Option<i64>,
+    pub weight: Option<&'a [T]>,
+    pub smoothing: Smoothing,
+}
+
+impl<T: Float> ClassTargets<'_, T> {
+    #[inline(always)]
+    fn class(&self, line: usize) -> Option<usize> {
+        let class = self.classes[line];
+        (Some(class) != self.ignore_index).then_some(class as usize)
+    }
+
+    #[inline(always)]
+    fn weight_of(&self, class: usize) -> f64 {
+        self.weight.map_or(1.0, |weight| weight[class].to_f64())
+    }
+
+    /// The targets of some of the lines.
+    fn part(&self, first: usize, count: usize) -> Self {
+        ClassTargets { classes: &self.classes[first..first + count], ..*self }
     }
 }
 
-/// A tensor's elements with the number of classes and of elements inside a class.
-type Logits<'a, T> = (&'a [T], usize, usize);
-
-/// The loss of every position, and the line behind it; 0 where `class_of` has none.
-pub(crate) fn class_losses<T: Float>(
-    (logits, size, inner): Logits<T>,
-    class_of: impl Fn(usize) -> Option<usize>,
-    weight: Option<&[T]>,
-    smoothing: &Smoothing<T>,
-    lines: &mut [Line<T>],
-    out: &mut [T],
-) {
-    let weight_of = |class: usize| weight.map_or(T::one(), |weight| weight[class]);
-    for_each_line(logits, size, inner, |position, x| {
-        let Some(class) = class_of(position) else { return };
-        let line = Line::of(x);
-        lines[position] = line;
-        let of_target = weight_of(class) * line.negative_log_softmax(x[class]);
-        out[position] = if smoothing.is_none() {
-            of_target
-        } else {
-            let of_all = (x.iter().enumerate())
-                .fold(T::zero(), |sum, (c, &x)| sum + weight_of(c) * line.negative_log_softmax(x));
-            smoothing.target * of_target + smoothing.every * of_all
-        };
-    });
+/// A probability for every class of every line, and the weights of the classes.
+#[derive(Clone, Copy)]
+pub(crate) struct ProbabilityTargets<'a, T> {
+    pub probabilities: &'a [T],
+    pub weight: &'a [T],
+    pub smoothing: Smoothing,
 }
 
-/// The gradient of the logits from the positions' upstream gradients (or a single one for all);
-/// exactly 0 where `class_of` has none.
-pub(crate) fn class_gradients<T: Float>(
-    (logits, size, inner): Logits<T>,
-    class_of: impl Fn(usize) -> Option<usize>,
-    weight: Option<&[T]>,
-    smoothing: &Smoothing<T>,
-    lines: &[Line<T>],
-    upstream: &[T],
-    out: &mut [T],
-) {
-    let weight_of = |class: usize| weight.map_or(T::one(), |weight| weight[class]);
-    map_lines((logits, logits), size, inner, out, |position, x, _, out| {
-        let Some(class) = class_of(position) else { return out.fill(T::zero()) };
-        let (line, upstream) = (lines[position], upstream_of(upstream, position));
-        let target_weight = weight_of(class);
-        for (c, (out, &x)) in out.iter_mut().zip(x).enumerate() {
-            // a[c], and the sum of the other coefficients.
-            let every = smoothing.every * weight_of(c);
-            let other_classes = smoothing.every * (smoothing.total_weight - weight_of(c));
-            let (own, others) = if c == class {
-                (smoothing.target * target_weight + every, other_classes)
-            } else {
-                (every, other_classes + smoothing.target * target_weight)
+impl<T: Float> ProbabilityTargets<'_, T> {
+    fn part(&self, range: std::ops::Range<usize>) -> Self {
+        ProbabilityTargets { probabilities: &self.probabilities[range], ..*self }
+    }
+}
+
+/// The gradients that arrive at the lines' losses: a common factor, and perhaps one a line.
+#[derive(Clone, Copy)]
+pub(crate) struct Upstream<'a, T> {
+    pub factor: f64,
+    pub of_lines: Option<&'a [T]>,
+}
+
+impl<T: Float> Upstream<'_, T> {
+    #[inline(always)]
+    fn of(&self, line: usize) -> f64 {
+        self.of_lines.map_or(self.factor, |of_lines| self.factor * of_lines[line].to_f64())
+    }
+
+    fn part(&self, first: usize, count: usize) -> Self {
+        Upstream { of_lines: self.of_lines.map(|of_lines| &of_lines[first..first + count]), ..*self }
+    }
+}
+
+dispatched! {
+    fn class_losses_of_some_lines<'a, T, M>(
+        x: &'a [T],
+        size: usize,
+        targets: ClassTargets<'a, T>,
+        lines: &'a [Line<T>],
+        losses: &'a mut [f64],
+    ) {
+        log_denominators(lines, losses);
+        for (i, (loss, line)) in losses.iter_mut().zip(lines).enumerate() {
+            let Some(class) = targets.class(i) else {
+                *loss = 0.0;
+                continue;
             };
-            *out = upstream * coefficient_gradient(&line, x, own, others);
+            let x = &x[i * size..(i + 1) * size];
+            let log_denominator = *loss;
+            // -ln p; both parts are positive, so nothing cancels.
+            let negative_log = |x: T| {
+                let (difference, low) = shifted(x, line.max);
+                (log_denominator - difference) - low
+            };
+            *loss = targets.weight_of(class) * negative_log(x[class]);
+            if targets.smoothing.every != 0.0 {
+                let of_all = x.iter().enumerate().fold(0.0, |sum, (c, &x)| sum + targets.weight_of(c) * negative_log(x));
+                *loss = targets.smoothing.target * *loss + targets.smoothing.every * of_all;
+            }
         }
-    });
+    }
+
+    fn class_gradients_of_some_lines<'a, T, M>(
+        x: Option<&'a [T]>,
+        size: usize,
+        targets: ClassTargets<'a, T>,
+        lines: &'a [Line<T>],
+        upstream: Upstream<'a, T>,
+        out: &'a mut [T],
+    ) {
+        let Smoothing { target: on_target, every, total_weight } = targets.smoothing;
+        map_exponentials::<T, M>(x, size, lines, out, |i, offset, exponentials, out| {
+            let Some(class) = targets.class(i) else { return out.fill(T::zero()) };
+            let denominator = 1.0 + lines[i].others;
+            let (factor, others) = (upstream.of(i), lines[i].others);
+            let target_weight = targets.weight_of(class);
+            let here = class.checked_sub(offset).filter(|&here| here < out.len());
+            if every == 0.0 {
+                // p a for the other classes; for the target, minus what the others have together.
+                let scale = factor * target_weight / denominator;
+                for (out, &exponential) in out.iter_mut().zip(exponentials) {
+                    *out = T::from_f64(scale * exponential);
+                }
+                if let Some(here) = here {
+                    out[here] = T::from_f64(-scale * rest(exponentials[here], others));
+                }
+                return;
+            }
+            for (c, (out, &exponential)) in out.iter_mut().zip(exponentials).enumerate() {
+                let weight = targets.weight_of(offset + c);
+                let is_target = Some(c) == here;
+                let moved = on_target * target_weight;
+                let own = every * weight + if is_target { moved } else { 0.0 };
+                let of_others = every * (total_weight - weight) + if is_target { 0.0 } else { moved };
+                let gradient = exponential * of_others - own * rest(exponential, others);
+                *out = T::from_f64(factor * (gradient / denominator));
+            }
+        });
+    }
+
+    fn probability_losses_of_some_lines<'a, T, M>(
+        x: &'a [T],
+        size: usize,
+        targets: ProbabilityTargets<'a, T>,
+        lines: &'a [Line<T>],
+        losses: &'a mut [f64],
+    ) {
+        log_denominators(lines, losses);
+        let of_lines = x.chunks_exact(size).zip(targets.probabilities.chunks_exact(size));
+        for ((loss, line), (x, probabilities)) in losses.iter_mut().zip(lines).zip(of_lines) {
+            let log_denominator = *loss;
+            *loss = 0.0;
+            for ((&x, &probability), &weight) in x.iter().zip(probabilities).zip(targets.weight) {
+                let share = targets.smoothing.target * probability.to_f64() + targets.smoothing.every;
+                let (difference, low) = shifted(x, line.max);
+                let negative_log = (log_denominator - difference) - low;
+                // 0 log 0 = 0: a probability of 0 at a logit of -inf contributes nothing.
+                let is_nothing = share == 0.0 && negative_log == f64::INFINITY;
+                *loss += if is_nothing { 0.0 } else { weight.to_f64() * share * negative_log };
+            }
+        }
+    }
+
+    fn probability_gradients_of_some_lines<'a, T, M>(
+        x: Option<&'a [T]>,
+        size: usize,
+        targets: ProbabilityTargets<'a, T>,
+        lines: &'a [Line<T>],
+        upstream: Upstream<'a, T>,
+        out: &'a mut [T],
+    ) {
+        let mut total = 0.0;
+        map_exponentials::<T, M>(x, size, lines, out, |i, offset, exponentials, out| {
+            let probabilities = &targets.probabilities[i * size..(i + 1) * size];
+            let coefficient = |c: usize| {
+                let share = targets.smoothing.target * probabilities[c].to_f64() + targets.smoothing.every;
+                targets.weight[c].to_f64() * share
+            };
+            if offset == 0 {
+                total = (0..size).fold(0.0, |sum, c| sum + coefficient(c));
+            }
+            let (factor, others) = (upstream.of(i), lines[i].others);
+            for (c, (out, &exponential)) in out.iter_mut().zip(exponentials).enumerate() {
+                let own = coefficient(offset + c);
+                let gradient = exponential * (total - own) - own * rest(exponential, others);
+                *out = T::from_f64(factor * (gradient / (1.0 + others)));
+            }
+        });
+    }
 }
 
-/// The loss of every position for probability targets, and the line behind it.
-pub(crate) fn probability_losses<T: Float>(
-    (logits, size, inner): Logits<T>,
-    target: &[T],
-    weight: &[T],
-    smoothing: &Smoothing<T>,
-    lines: &mut [Line<T>],
-    out: &mut [T],
-) {
-    for_each_line(logits, size, inner, |position, x| {
-        let line = Line::of(x);
-        lines[position] = line;
-        let mut sum = T::zero();
-        for (c, &x) in x.iter().enumerate() {
-            let share = smoothing.target * target[place(size, inner, position, c)] + smoothing.every;
-            let loss = line.negative_log_softmax(x);
-            // 0 log 0 = 0: a probability of 0 at a logit of -inf contributes nothing.
-            let is_nothing = share == T::zero() && loss == T::infinity();
-            sum = sum + if is_nothing { T::zero() } else { weight[c] * share * loss };
-        }
-        out[position] = sum;
-    });
-}
-
-/// The gradient of the logits for probability targets.
-pub(crate) fn probability_gradients<T: Float>(
-    (logits, size, inner): Logits<T>,
-    target: &[T],
-    weight: &[T],
-    smoothing: &Smoothing<T>,
-    lines: &[Line<T>],
-    upstream: &[T],
-    out: &mut [T],
-) {
-    map_lines((logits, target), size, inner, out, |position, x, target, out| {
-        let (line, upstream) = (lines[position], upstream_of(upstream, position));
-        let coefficient = |c: usize| weight[c] * (smoothing.target * target[c] + smoothing.every);
-        let total = (0..size).fold(T::zero(), |sum, c| sum + coefficient(c));
-        for (c, (out, &x)) in out.iter_mut().zip(x).enumerate() {
-            *out = upstream * coefficient_gradient(&line, x, coefficient(c), total - coefficient(c));
-        }
-    });
-}
-
-/// p A - a as p (A - a) - a (1 - p).
+/// The exponentials of a line without this one: (1 - p) (1 + others), without the cancellation.
 #[inline(always)]
-fn coefficient_gradient<T: Float>(line: &Line<T>, x: T, own: T, others: T) -> T {
-    line.softmax(x) * others - own * line.one_minus_softmax(x)
+fn rest(exponential: f64, others: f64) -> f64 {
+    if exponential == 1.0 { others } else { 1.0 + (others - exponential) }
 }
 
-fn upstream_of<T: Copy>(upstream: &[T], position: usize) -> T {
-    if upstream.len() == 1 { upstream[0] } else { upstream[position] }
+/// Reads all lines, and computes the loss of each; 0 where the target is ignored.
+pub(crate) fn class_losses<T: Float>(
+    x: &[T],
+    size: usize,
+    targets: ClassTargets<T>,
+    lines: &mut [Line<T>],
+    losses: &mut [f64],
+) {
+    read_lines(x, size, lines);
+    if size == 0 {
+        return losses.fill(0.0); // every target is ignored
+    }
+    class_losses_of_some_lines(x, size, targets, lines, losses);
 }
 
-/// Where an element of a line lies in the tensor.
-fn place(size: usize, inner: usize, position: usize, c: usize) -> usize {
-    (position / inner * size + c) * inner + position % inner
+/// The gradients of the logits `x`, or of those that `out` holds; exactly 0 where the target is ignored.
+pub(crate) fn class_gradients<T: Float>(
+    x: Option<&[T]>,
+    size: usize,
+    targets: ClassTargets<T>,
+    lines: &[Line<T>],
+    upstream: Upstream<T>,
+    out: &mut [T],
+) {
+    let together = parallel::lines_in_chunk(size);
+    parallel::for_each_chunk(out, together * size.max(1), |index, out| {
+        let (first, count) = (index * together, out.len() / size);
+        let x = x.map(|x| &x[first * size..][..out.len()]);
+        let (targets, upstream) = (targets.part(first, count), upstream.part(first, count));
+        class_gradients_of_some_lines(x, size, targets, &lines[first..first + count], upstream, out);
+    });
+}
+
+/// Reads all lines, and computes the loss of each.
+pub(crate) fn probability_losses<T: Float>(
+    x: &[T],
+    size: usize,
+    targets: ProbabilityTargets<T>,
+    lines: &mut [Line<T>],
+    losses: &mut [f64],
+) {
+    read_lines(x, size, lines);
+    if size == 0 {
+        return losses.fill(0.0);
+    }
+    probability_losses_of_some_lines(x, size, targets, lines, losses);
+}
+
+/// The gradients of the logits `x`, or of those that `out` holds.
+pub(crate) fn probability_gradients<T: Float>(
+    x: Option<&[T]>,
+    size: usize,
+    targets: ProbabilityTargets<T>,
+    lines: &[Line<T>],
+    upstream: Upstream<T>,
+    out: &mut [T],
+) {
+    let together = parallel::lines_in_chunk(size);
+    parallel::for_each_chunk(out, together * size.max(1), |index, out| {
+        let (first, count) = (index * together, out.len() / size);
+        let range = first * size..first * size + out.len();
+        let (targets, upstream) = (targets.part(range.clone()), upstream.part(first, count));
+        let x = x.map(|x| &x[range]);
+        probability_gradients_of_some_lines(x, size, targets, &lines[first..first + count], upstream, out);
+    });
 }

@@ -8,6 +8,7 @@ pub(crate) mod functions;
 pub(crate) mod gather;
 pub(crate) mod layout;
 pub(crate) mod matmul;
+pub(crate) mod parallel;
 pub(crate) mod reduce;
 pub(crate) mod simd;
 pub(crate) mod softmax;

@@ -11,9 +11,7 @@
 
 use crate::error::Result;
 use crate::float::Float;
-use crate::kernels::reduce::sum;
-use crate::kernels::softmax::{Line, for_each_line, map_lines};
-use crate::ops::reduce::reduced;
+use crate::kernels::softmax as kernels;
 use crate::shape::{Dims, ResolvedDims, keepdim};
 use crate::step::{Backward, Gradients, Step, StepContext};
 use crate::tensor::Tensor;
@@ -30,10 +28,7 @@ impl<T: Float> Tensor<T> {
     /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
     pub fn softmax(&self, dim: isize) -> Result<Self> {
         let dim = self.shape().dim("softmax", dim)?;
-        let value = along(dim, self, self, |x, _, out| {
-            let line = Line::of(x);
-            out.iter_mut().zip(x).for_each(|(out, &x)| *out = line.softmax(x));
-        })?;
+        let value = by_lines(dim, [self], |[x], size, out| kernels::softmax_lines(x, size, out))?;
         Ok(Step::new(Softmax { dim }).input(self).saving_output().record(value))
     }
 
@@ -45,10 +40,7 @@ impl<T: Float> Tensor<T> {
     /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
     pub fn log_softmax(&self, dim: isize) -> Result<Self> {
         let dim = self.shape().dim("log_softmax", dim)?;
-        let value = along(dim, self, self, |x, _, out| {
-            let line = Line::of(x);
-            out.iter_mut().zip(x).for_each(|(out, &x)| *out = -line.negative_log_softmax(x));
-        })?;
+        let value = by_lines(dim, [self], |[x], size, out| kernels::log_softmax_lines(x, size, out))?;
         // The rule recomputes the probabilities from x: the rounding of a log-probability of -80 is 40
         // ulp in the probability.
         Ok(Step::new(LogSoftmax { dim }).saved_input(self).record(value))
@@ -62,9 +54,9 @@ impl<T: Float> Tensor<T> {
     /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
     pub fn logsumexp(&self, dims: impl Dims) -> Result<Self> {
         let dims = dims.resolve("logsumexp", self.shape())?;
-        let value = reduced(self, &dims, |x, size, inner, out| {
-            out.fill(T::neg_infinity());
-            for_each_line(x, size, inner, |i, line| out[i] = Line::of(line).logsumexp());
+        let x = self.detach().with_dims_last(&dims.dims)?;
+        let value = Tensor::compute(dims.reduced(self.shape()), |out| {
+            kernels::logsumexp_lines(x.as_slice(), dims.count(self.shape()), out);
         })?;
         Ok(Step::new(LogSumExp { dims }).saved_input(self).saving_output().record(value))
     }
@@ -74,35 +66,55 @@ impl<T: Float> Tensor<T> {
         if let [dim] = dims.dims[..] {
             return self.softmax(dim as isize);
         }
-        let kept = (0..self.rank()).filter(|dim| !dims.dims.contains(dim));
-        let order: SmallVec<[isize; 4]> =
-            kept.chain(dims.dims.iter().copied()).map(|dim| dim as isize).collect();
-        let permuted = self.permute(&order)?;
+        let permuted = self.with_dims_last(&dims.dims)?;
+        let lines = permuted.reshape([dims.reduced(self.shape()).elements(), dims.count(self.shape())])?;
+        lines.softmax(1)?.reshape(permuted.shape())?.with_dims_back(&dims.dims)
+    }
+
+    /// The tensor with some dims behind the others: their elements lie side by side.
+    pub(super) fn with_dims_last(&self, dims: &[usize]) -> Result<Self> {
+        let order = dims_last(self.rank(), dims);
+        if order.iter().is_sorted() { Ok(self.clone()) } else { self.permute(&order) }
+    }
+
+    /// The opposite of [`with_dims_last`](Tensor::with_dims_last).
+    pub(super) fn with_dims_back(&self, dims: &[usize]) -> Result<Self> {
+        let order = dims_last(self.rank(), dims);
+        if order.iter().is_sorted() {
+            return Ok(self.clone());
+        }
         let mut inverse = order.clone();
         for (to, &from) in order.iter().enumerate() {
             inverse[from as usize] = to as isize;
         }
-        let lines = permuted.reshape([dims.reduced(self.shape()).elements(), dims.count(self.shape())])?;
-        lines.softmax(1)?.reshape(permuted.shape())?.permute(&inverse)
+        self.permute(&inverse)
     }
 }
 
-/// A constant of x's shape, computed line by line from two tensors of that shape.
-fn along<T: Float>(
-    dim: usize,
-    x: &Tensor<T>,
-    y: &Tensor<T>,
-    mut line: impl FnMut(&[T], &[T], &mut [T]),
-) -> Result<Tensor<T>> {
-    let split = x.shape().split_at_dim(dim);
-    Tensor::compute(x.shape().clone(), |out| {
-        let lines = (x.as_slice(), y.as_slice());
-        map_lines(lines, split.size, split.inner, out, |_, x, y, out| line(x, y, out));
-    })
+fn dims_last(rank: usize, dims: &[usize]) -> SmallVec<[isize; 4]> {
+    let kept = (0..rank).filter(|dim| !dims.contains(dim));
+    kept.chain(dims.iter().copied()).map(|dim| dim as isize).collect()
 }
 
-/// dx = p (g - sum(p g)). Where one probability k is near 1, g[k] and the sum nearly cancel; since a
-/// constant in g changes nothing, g[k] is taken from all of g first, and what is left has its digits.
+/// A constant of the tensors' common shape, computed by a kernel that finds lines along `dim` one after
+/// the other.
+fn by_lines<T: Float, const N: usize>(
+    dim: usize,
+    tensors: [&Tensor<T>; N],
+    kernel: impl FnOnce([&[T]; N], usize, &mut [T]),
+) -> Result<Tensor<T>> {
+    let size = tensors[0].shape().get(dim).copied().unwrap_or(1);
+    let dims = if tensors[0].rank() == 0 { &[][..] } else { &[dim] };
+    let mut lines = tensors.map(Tensor::detach);
+    for tensor in &mut lines {
+        *tensor = tensor.with_dims_last(dims)?;
+    }
+    let value = Tensor::compute(lines[0].shape().clone(), |out| {
+        kernel(lines.each_ref().map(Tensor::as_slice), size, out);
+    })?;
+    value.with_dims_back(dims)
+}
+
 struct Softmax {
     dim: usize,
 }
@@ -117,19 +129,15 @@ impl<T: Float> Backward<T> for Softmax {
             return Ok(grad.mul(p)?.into());
         }
         if step.is_recording() {
+            // A constant in g changes nothing; see the kernel for why the likeliest one's is taken away.
             let dim = self.dim as isize;
             let reference = grad.gather(dim, p.argmax(keepdim(dim))?)?;
             let grad = grad.sub(&reference)?;
             let mean = grad.mul(p)?.sum(keepdim(dim))?;
             return Ok(grad.sub(&mean)?.mul(p)?.into());
         }
-        let dx = along(self.dim, p, &grad, |p, g, out| {
-            let likeliest = (1..p.len()).fold(0, |best, i| if p[i] > p[best] { i } else { best });
-            let reference = g[likeliest];
-            out.iter_mut().zip(p.iter().zip(g)).for_each(|(out, (&p, &g))| *out = p * (g - reference));
-            let mean = sum(out);
-            let parts = p.iter().zip(g);
-            out.iter_mut().zip(parts).for_each(|(out, (&p, &g))| *out = p * ((g - reference) - mean));
+        let dx = by_lines(self.dim, [p, &grad], |[p, grad], size, out| {
+            kernels::softmax_gradient_lines(p, grad, size, out);
         })?;
         Ok(dx.into())
     }
@@ -149,11 +157,8 @@ impl<T: Float> Backward<T> for LogSoftmax {
             let total = grad.sum(keepdim(self.dim as isize))?;
             return Ok(grad.sub(&x.softmax(self.dim as isize)?.mul(&total)?)?.into());
         }
-        let dx = along(self.dim, x, &grad, |x, g, out| {
-            let (line, total) = (Line::of(x), sum(g));
-            out.iter_mut()
-                .zip(x.iter().zip(g))
-                .for_each(|(out, (&x, &g))| *out = g - line.softmax(x) * total);
+        let dx = by_lines(self.dim, [x, &grad], |[x, grad], size, out| {
+            kernels::log_softmax_gradient_lines(x, grad, size, out);
         })?;
         Ok(dx.into())
     }

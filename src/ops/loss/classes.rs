@@ -3,6 +3,8 @@
 use crate::error::{Error, Result};
 use crate::float::Float;
 use crate::index::Indices;
+use crate::kernels::cross_entropy::{ClassTargets, Smoothing};
+use crate::kernels::elementwise::map;
 use crate::kernels::reduce::sum;
 use crate::ops::loss::Reduction;
 use crate::shape::{Shape, Split};
@@ -77,14 +79,20 @@ impl<T: Float> Classes<T> {
         self.weight.as_ref().map_or(T::one(), |weight| weight.as_slice()[class])
     }
 
+    /// The same for a kernel.
+    pub fn targets(&self, smoothing: Smoothing) -> ClassTargets<'_, T> {
+        let (classes, weight) = (self.target.as_slice(), self.weight.as_ref().map(Tensor::as_slice));
+        ClassTargets { classes, ignore_index: self.ignore_index, weight, smoothing }
+    }
+
     /// What the mean divides by: the sum of the weights of the classes of all positions that are not
     /// ignored; nothing kept gives 0 and so a mean of nan.
-    pub fn denominator(&self) -> T {
+    pub fn denominator(&self) -> f64 {
         let kept = (0..self.target.len()).filter_map(|position| self.class(position));
-        if self.weight.is_none() {
-            return T::from_f64(kept.count() as f64);
+        match self.weight {
+            None => kept.count() as f64,
+            Some(_) => kept.fold(0.0, |sum, class| sum + self.weight_of(class).to_f64()),
         }
-        sum(&kept.map(|class| self.weight_of(class)).collect::<Vec<_>>())
     }
 
     /// Where the target is ignored, in the shape of the positions.
@@ -94,16 +102,18 @@ impl<T: Float> Classes<T> {
     }
 }
 
-/// The losses of all positions, reduced; `denominator` is what the mean divides by.
+/// The losses of all positions, reduced and rounded; `denominator` is what the mean divides by.
 pub(super) fn reduce<T: Float>(
-    losses: Tensor<T>,
+    losses: Vec<f64>,
+    positions: &Shape,
     reduction: Reduction,
-    denominator: impl FnOnce() -> T,
+    denominator: f64,
 ) -> Result<Tensor<T>> {
+    let single = |value: f64| Ok(Tensor::from_parts(Shape::scalar(), vec![T::from_f64(value)]));
     match reduction {
-        Reduction::None => Ok(losses),
-        Reduction::Sum => losses.sum(..),
-        Reduction::Mean => losses.sum(..)?.div(denominator().to_f64()),
+        Reduction::Sum => single(sum(&losses)),
+        Reduction::Mean => single(sum(&losses) / denominator),
+        Reduction::None => Tensor::compute(positions.clone(), |out| map(&losses, out, T::from_f64)),
     }
 }
 
@@ -112,11 +122,11 @@ pub(super) fn reduce<T: Float>(
 pub(super) fn upstream_of_positions<T: Float>(
     grad: &Tensor<T>,
     reduction: Reduction,
-    denominator: T,
+    denominator: f64,
 ) -> Result<Tensor<T>> {
     match reduction {
         Reduction::None | Reduction::Sum => Ok(grad.clone()),
-        Reduction::Mean => grad.div(denominator.to_f64()),
+        Reduction::Mean => grad.div(denominator),
     }
 }
 

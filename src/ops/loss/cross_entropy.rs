@@ -28,7 +28,7 @@ use super::classes::{Classes, check_weight, class_dim, reduce, upstream_of_posit
 use crate::error::{Error, Result};
 use crate::float::Float;
 use crate::index::Indices;
-use crate::kernels::cross_entropy::{self as kernels, Smoothing};
+use crate::kernels::cross_entropy::{self as kernels, ProbabilityTargets, Smoothing, Upstream};
 use crate::kernels::softmax::Line;
 use crate::ops::loss::{Reduction, Target, ToTarget};
 use crate::shape::{Shape, keepdim};
@@ -163,26 +163,19 @@ impl<T: Float> CrossEntropyLoss<T> {
     ) -> Result<Tensor<T>> {
         let shape = logits.shape();
         let classes = Classes::new(op, shape, dim, target, self.weight.as_ref(), self.ignore_index)?;
-        let split = shape.split_at_dim(dim);
-        let smoothing = Smoothing::new(self.label_smoothing, split.size, self.weight.as_ref());
+        let size = shape[dim];
+        let smoothing = smoothing(self.label_smoothing, size, self.weight.as_ref());
         let mut lines = vec![Line::default(); classes.target.len()];
-        let losses = Tensor::compute(classes.target.shape().clone(), |out| {
-            kernels::class_losses(
-                (logits.as_slice(), split.size, split.inner),
-                |position| classes.class(position),
-                self.weight.as_ref().map(Tensor::as_slice),
-                &smoothing,
-                &mut lines,
-                out,
-            );
-        })?;
+        let mut losses = vec![0.0; lines.len()];
+        let x = logits.detach().with_dims_last(&[dim])?;
+        kernels::class_losses(x.as_slice(), size, classes.targets(smoothing), &mut lines, &mut losses);
         let mut denominator = classes.denominator();
-        if denominator == T::zero() && self.label_smoothing > 0.0 {
+        if denominator == 0.0 && self.label_smoothing > 0.0 {
             // PyTorch divides the target's part of a smoothed loss by itself, which gives 0/0 where the
             // targets have no weight, however large the other part is.
-            denominator = T::nan();
+            denominator = f64::NAN;
         }
-        let value = reduce(losses, self.reduction, || denominator)?;
+        let value = reduce(losses, classes.target.shape(), self.reduction, denominator)?;
         let rule = CrossEntropy { classes, smoothing, lines, denominator, reduction: self.reduction, dim };
         Ok(Step::new(rule).saved_input(logits).record(value))
     }
@@ -205,52 +198,78 @@ impl<T: Float> CrossEntropyLoss<T> {
                 (ignore_index.to_string(), "None or negative when targets are probabilities");
             return Err(Error::Argument { op, name: "ignore_index", value, allowed });
         }
-        let split = shape.split_at_dim(dim);
+        let size = shape[dim];
         let weight = match &self.weight {
             Some(weight) => weight.clone(),
-            None => Tensor::ones(split.size)?,
+            None => Tensor::ones(size)?,
         };
-        let smoothing = Smoothing::new(self.label_smoothing, split.size, Some(&weight));
+        let smoothing = smoothing(self.label_smoothing, size, Some(&weight));
         let positions = shape.without(dim);
         let mut lines = vec![Line::default(); positions.elements()];
-        let losses = Tensor::compute(positions, |out| {
-            kernels::probability_losses(
-                (logits.as_slice(), split.size, split.inner),
-                target.as_slice(),
-                weight.as_slice(),
-                &smoothing,
-                &mut lines,
-                out,
-            );
-        })?;
-        let denominator = T::from_f64(losses.len() as f64);
-        let value = reduce(losses, self.reduction, || denominator)?;
+        let mut losses = vec![0.0; lines.len()];
+        let x = logits.detach().with_dims_last(&[dim])?;
+        let probabilities = target.detach().with_dims_last(&[dim])?;
+        let targets = probability_targets(&probabilities, &weight, smoothing);
+        kernels::probability_losses(x.as_slice(), size, targets, &mut lines, &mut losses);
+        let denominator = losses.len() as f64;
+        let value = reduce(losses, &positions, self.reduction, denominator)?;
         let rule = SoftCrossEntropy { smoothing, lines, denominator, reduction: self.reduction, dim };
         let step = Step::new(rule).saved_input(logits).saved_input(&target).saved_input(&weight);
         Ok(step.record(value))
     }
 }
 
-impl<T: Float> Smoothing<T> {
-    fn new(label_smoothing: f64, classes: usize, weight: Option<&Tensor<T>>) -> Self {
-        let total_weight = match weight {
-            Some(weight) => crate::kernels::reduce::sum(weight.as_slice()),
-            None => T::from_f64(classes as f64),
-        };
-        Smoothing {
-            target: T::from_f64(1.0 - label_smoothing),
-            every: T::from_f64(label_smoothing / classes.max(1) as f64),
-            total_weight,
-        }
+/// How the smoothing e spreads each target over the classes.
+fn smoothing<T: Float>(label_smoothing: f64, classes: usize, weight: Option<&Tensor<T>>) -> Smoothing {
+    let total = |weight: &Tensor<T>| weight.as_slice().iter().fold(0.0, |sum, &weight| sum + weight.to_f64());
+    Smoothing {
+        target: 1.0 - label_smoothing,
+        every: label_smoothing / classes.max(1) as f64,
+        total_weight: weight.map_or(classes as f64, total),
     }
+}
+
+fn probability_targets<'a, T: Float>(
+    probabilities: &'a Tensor<T>,
+    weight: &'a Tensor<T>,
+    smoothing: Smoothing,
+) -> ProbabilityTargets<'a, T> {
+    ProbabilityTargets { probabilities: probabilities.as_slice(), weight: weight.as_slice(), smoothing }
+}
+
+/// The upstream gradients of the lines, from that of the reduced loss.
+fn upstream_of_lines<T: Float>(grad: &Tensor<T>, reduction: Reduction, denominator: f64) -> Upstream<'_, T> {
+    match (reduction, grad.as_slice()) {
+        (Reduction::Mean, &[grad]) => Upstream { factor: grad.to_f64() / denominator, of_lines: None },
+        (Reduction::Sum, &[grad]) => Upstream { factor: grad.to_f64(), of_lines: None },
+        (_, of_lines) => Upstream { factor: 1.0, of_lines: Some(of_lines) },
+    }
+}
+
+/// The gradient of the logits by a kernel, which overwrites their buffer if nobody else holds it.
+fn gradient_over<T: Float>(
+    logits: Tensor<T>,
+    dim: usize,
+    kernel: impl FnOnce(Option<&[T]>, &mut [T]),
+) -> Result<Tensor<T>> {
+    let mut x = logits.with_dims_last(&[dim])?;
+    drop(logits);
+    let gradient = match x.unique_mut() {
+        Some(values) => {
+            kernel(None, values);
+            x
+        }
+        None => Tensor::compute(x.shape().clone(), |out| kernel(Some(x.as_slice()), out))?,
+    };
+    gradient.with_dims_back(&[dim])
 }
 
 /// The rule for class targets.
 struct CrossEntropy<T: Float> {
     classes: Classes<T>,
-    smoothing: Smoothing<T>,
+    smoothing: Smoothing,
     lines: Vec<Line<T>>,
-    denominator: T,
+    denominator: f64,
     reduction: Reduction,
     dim: usize,
 }
@@ -259,39 +278,38 @@ impl<T: Float> Backward<T> for CrossEntropy<T> {
     fn name(&self) -> &'static str {
         "CrossEntropy"
     }
-    fn backward(&self, step: StepContext<T>, grad: Tensor<T>) -> Result<Gradients> {
-        let logits = step.input(0)?;
-        let upstream = upstream_of_positions(&grad, self.reduction, self.denominator)?;
+    fn backward(&self, mut step: StepContext<T>, grad: Tensor<T>) -> Result<Gradients> {
+        let logits = step.take_input(0)?;
         if step.is_recording() {
-            let coefficients = self.coefficients(logits.shape())?;
-            let ignored = self.classes.ignored();
-            if !ignored.any() {
-                return Ok(plain_gradient(logits, &coefficients, &upstream, self.dim)?.into());
-            }
-            // Neither a nan among the logits of an ignored position nor the upstream gradient of a mean
-            // over nothing kept may enter the recorded steps: their own derivatives would be nan too.
-            let upstream = upstream.broadcast_to(ignored.shape())?.masked_fill(&ignored, 0.0)?;
-            let ignored = crate::mask::Mask::from_vec(ignored.to_vec(), kept(logits.shape(), self.dim))?;
-            let logits = logits.masked_fill(&ignored, 0.0)?;
-            return Ok(plain_gradient(&logits, &coefficients, &upstream, self.dim)?.into());
+            return Ok(self.recorded_gradient(&logits, &grad)?.into());
         }
-        let split = logits.shape().split_at_dim(self.dim);
-        let gradient = Tensor::compute(logits.shape().clone(), |out| {
-            kernels::class_gradients(
-                (logits.as_slice(), split.size, split.inner),
-                |position| self.classes.class(position),
-                self.classes.weight.as_ref().map(Tensor::as_slice),
-                &self.smoothing,
-                &self.lines,
-                upstream.as_slice(),
-                out,
-            );
+        let (size, upstream) =
+            (logits.shape()[self.dim], upstream_of_lines(&grad, self.reduction, self.denominator));
+        let targets = self.classes.targets(self.smoothing);
+        let gradient = gradient_over(logits, self.dim, |x, out| {
+            kernels::class_gradients(x, size, targets, &self.lines, upstream, out);
         })?;
         Ok(gradient.into())
     }
 }
 
 impl<T: Float> CrossEntropy<T> {
+    /// The plain formula in recorded operations.
+    fn recorded_gradient(&self, logits: &Tensor<T>, grad: &Tensor<T>) -> Result<Tensor<T>> {
+        let upstream = upstream_of_positions(grad, self.reduction, self.denominator)?;
+        let coefficients = self.coefficients(logits.shape())?;
+        let ignored = self.classes.ignored();
+        if !ignored.any() {
+            return plain_gradient(logits, &coefficients, &upstream, self.dim);
+        }
+        // Neither a nan among the logits of an ignored position nor the upstream gradient of a mean over
+        // nothing kept may enter the recorded steps: their own derivatives would be nan too.
+        let upstream = upstream.broadcast_to(ignored.shape())?.masked_fill(&ignored, 0.0)?;
+        let ignored = crate::mask::Mask::from_vec(ignored.to_vec(), kept(logits.shape(), self.dim))?;
+        let logits = logits.masked_fill(&ignored, 0.0)?;
+        plain_gradient(&logits, &coefficients, &upstream, self.dim)
+    }
+
     /// The coefficients a[i, c], as a constant of the logits' shape.
     fn coefficients(&self, shape: &Shape) -> Result<Tensor<T>> {
         let split = shape.split_at_dim(self.dim);
@@ -300,8 +318,9 @@ impl<T: Float> CrossEntropy<T> {
                 let Some(class) = class else { continue };
                 let (start, step) = super::classes::class_zero(split, position);
                 for c in 0..split.size {
-                    let share = if c == class { self.smoothing.target } else { T::zero() };
-                    out[start + c * step] = self.classes.weight_of(c) * (share + self.smoothing.every);
+                    let share = if c == class { self.smoothing.target } else { 0.0 };
+                    let coefficient = self.classes.weight_of(c).to_f64() * (share + self.smoothing.every);
+                    out[start + c * step] = T::from_f64(coefficient);
                 }
             }
         })
@@ -310,9 +329,9 @@ impl<T: Float> CrossEntropy<T> {
 
 /// The rule for probability targets; the inputs are logits, target and weight.
 struct SoftCrossEntropy<T: Float> {
-    smoothing: Smoothing<T>,
+    smoothing: Smoothing,
     lines: Vec<Line<T>>,
-    denominator: T,
+    denominator: f64,
     reduction: Reduction,
     dim: usize,
 }
@@ -329,26 +348,20 @@ impl<T: Float> Backward<T> for SoftCrossEntropy<T> {
         let upstreams = || over_classes(&upstream, shape, self.dim);
         // d l / d a, in the logits' shape: -ln p.
         let losses = || logits.log_softmax(self.dim as isize)?.neg();
-        let smoothed = || target.mul(self.smoothing.target.to_f64())?.add(self.smoothing.every.to_f64());
+        let smoothed = || target.mul(self.smoothing.target)?.add(self.smoothing.every);
         step.gradients()
             .input(0, || {
                 if step.is_recording() {
                     return plain_gradient(logits, &smoothed()?.mul(&weights)?, &upstream, self.dim);
                 }
-                let split = shape.split_at_dim(self.dim);
-                Tensor::compute(shape.clone(), |out| {
-                    kernels::probability_gradients(
-                        (logits.as_slice(), split.size, split.inner),
-                        target.as_slice(),
-                        weight.as_slice(),
-                        &self.smoothing,
-                        &self.lines,
-                        upstream.as_slice(),
-                        out,
-                    );
+                let probabilities = target.with_dims_last(&[self.dim])?;
+                let targets = probability_targets(&probabilities, weight, self.smoothing);
+                let upstream = upstream_of_lines(&grad, self.reduction, self.denominator);
+                gradient_over(logits.clone(), self.dim, |x, out| {
+                    kernels::probability_gradients(x, shape[self.dim], targets, &self.lines, upstream, out);
                 })
             })?
-            .input(1, || losses()?.mul(&weights)?.mul(self.smoothing.target.to_f64())?.mul(&upstreams()?))?
+            .input(1, || losses()?.mul(&weights)?.mul(self.smoothing.target)?.mul(&upstreams()?))?
             .input(2, || {
                 let each = losses()?.mul(&smoothed()?)?.mul(&upstreams()?)?;
                 each.sum_to(&class_shape(shape, self.dim))?.reshape(weight.shape())

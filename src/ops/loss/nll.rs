@@ -104,16 +104,15 @@ impl<T: Float> NllLoss<T> {
         let target = target.to_indices(op)?;
         let classes = Classes::new(op, x.shape(), dim, target, self.weight.as_ref(), self.ignore_index)?;
         let split = x.shape().split_at_dim(dim);
-        let losses = Tensor::compute(classes.target.shape().clone(), |out| {
-            for (position, out) in out.iter_mut().enumerate() {
-                if let Some(class) = classes.class(position) {
-                    let (start, step) = class_zero(split, position);
-                    *out = -classes.weight_of(class) * x.as_slice()[start + class * step];
-                }
-            }
-        })?;
+        let loss = |position: usize| {
+            classes.class(position).map_or(0.0, |class| {
+                let (start, step) = class_zero(split, position);
+                -classes.weight_of(class).to_f64() * x.as_slice()[start + class * step].to_f64()
+            })
+        };
         let denominator = classes.denominator();
-        let value = reduce(losses, self.reduction, || denominator)?;
+        let losses = (0..classes.target.len()).map(loss).collect();
+        let value = reduce(losses, classes.target.shape(), self.reduction, denominator)?;
         let rule = Nll { classes, denominator, reduction: self.reduction, shape: x.shape().clone(), dim };
         Ok(Step::new(rule).input(x).record(value))
     }
@@ -121,7 +120,7 @@ impl<T: Float> NllLoss<T> {
 
 struct Nll<T: Float> {
     classes: Classes<T>,
-    denominator: T,
+    denominator: f64,
     reduction: Reduction,
     shape: Shape,
     dim: usize,
