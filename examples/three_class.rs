@@ -106,11 +106,12 @@ fn run(options: &Options) -> support::Result<()> {
     println!("                          training set           test set");
     println!("                          loss       accuracy    loss       accuracy");
     for (name, Epoch { train, test }) in
-        [("untrained model", untrained), ("raw logits", &raw), ("trained model", trained)]
+        [("untrained model", untrained), ("argmax of raw logits", &raw), ("trained model", trained)]
     {
         println!("  {name:<22}  {train}   {test}");
     }
-    println!("  (loss: mean cross entropy in nats; a guess among three classes costs ln 3 = 1.0986)\n");
+    println!("loss: mean cross entropy in nats, of which a guess among three classes costs ln 3 = 1.0986");
+    println!("raw logits: the inputs themselves taken as scores; the prediction is their argmax\n");
 
     println!("the learned scores of the inputs x0, x1, x2:");
     for ((name, weight), bias) in CLASSES.iter().zip(model.weight.rows()).zip(model.bias.as_slice()) {
