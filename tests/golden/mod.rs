@@ -4,6 +4,7 @@
 
 pub mod compare;
 pub mod differences;
+pub mod onnx;
 pub mod operations;
 pub mod programs;
 pub mod store;
