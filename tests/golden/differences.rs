@@ -19,7 +19,8 @@ pub enum Instead {
     Values(fn(&Case, &Store) -> Vec<f64>),
     /// What PyTorch itself computed in f32, to the usual tolerance.
     TorchInF32,
-    /// The stored values, to this many units in the last place of the largest term.
+    /// The stored values, to this many units in the last place of the largest term. Whether the usual
+    /// number is enough may depend on the instructions that a matrix product uses.
     Within(f64),
 }
 
@@ -138,13 +139,6 @@ pub const EXCEPTIONS: &[Difference] = &[
         instead: Instead::Values(variance_gradient),
     },
     Difference {
-        cases: &["extreme.0105", "extreme.0110", "extreme.0111", "extreme.0112"],
-        precisions: &[F32],
-        tensor: "output/out",
-        reason: "the difference of two logits exceeds the largest f32; so in PyTorch",
-        instead: Instead::TorchInF32,
-    },
-    Difference {
         cases: &["extreme.0114"],
         precisions: &[F32],
         tensor: "grad/target",
@@ -189,6 +183,13 @@ pub const EXCEPTIONS: &[Difference] = &[
     Difference {
         cases: &["program.0024"],
         precisions: &[F32],
+        tensor: "grad/W1",
+        reason: "the roundings of several layers add up",
+        instead: Instead::Within(8.0),
+    },
+    Difference {
+        cases: &["program.0024"],
+        precisions: &[F32],
         tensor: "hvp/b1",
         reason: "the roundings of several layers add up, twice differentiated",
         instead: Instead::Within(8.0),
@@ -198,7 +199,7 @@ pub const EXCEPTIONS: &[Difference] = &[
         precisions: &[F32],
         tensor: "hvp/input",
         reason: "log and softmax are differentiated one by one: terms of order 1 cancel; so in PyTorch",
-        instead: Instead::Within(16.0),
+        instead: Instead::Within(32.0),
     },
     Difference {
         cases: &["program.0039"],

@@ -6,6 +6,7 @@ mod elementwise;
 mod indexing;
 mod layout;
 mod linear_algebra;
+mod losses;
 mod reductions;
 mod softmax;
 
