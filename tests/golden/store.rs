@@ -78,9 +78,10 @@ impl Store {
         self.get(name).unwrap_or_else(|| panic!("no tensor {name}"))
     }
 
-    /// The stored tensors of one role of a case, in the order of these names.
+    /// The stored tensors of one role of a case (or none), in the order of these names.
     pub fn named<T: Float>(&self, id: &str, role: &str, names: &[String]) -> Named<T> {
-        let one = |name: &String| (name.clone(), self.expect(&format!("{id}/{role}/{name}")).value());
+        let path = if role.is_empty() { id.to_string() } else { format!("{id}/{role}") };
+        let one = |name: &String| (name.clone(), self.expect(&format!("{path}/{name}")).value());
         Named(names.iter().map(one).collect())
     }
 }
