@@ -70,7 +70,7 @@ impl<T: Float> Tensor<T> {
     pub fn zeros(shape: impl Into<Shape>) -> Result<Self> {
         let shape = shape.into();
         shape.checked_elements("zeros")?;
-        Tensor::compute(shape, |_| {})
+        Tensor::compute_on_zeros(shape, |_| {})
     }
 
     /// All ones.
@@ -98,7 +98,9 @@ impl<T: Float> Tensor<T> {
     pub fn eye(size: usize) -> Result<Self> {
         let shape = Shape::from([size, size]);
         shape.checked_elements("eye")?;
-        Tensor::compute(shape, |out| out.iter_mut().step_by(size + 1).for_each(|entry| *entry = T::one()))
+        Tensor::compute_on_zeros(shape, |out| {
+            out.iter_mut().step_by(size + 1).for_each(|entry| *entry = T::one())
+        })
     }
 
     /// `start, start + step, ..`, as long as it has not reached `end`: ceil((end - start) / step)

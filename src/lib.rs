@@ -70,7 +70,7 @@ mod tensor;
 
 pub use anomaly::{NonFinite, StepPart};
 pub use backward::{GradOptions, backward, find_non_finite, grad};
-pub use buffer::live_bytes;
+pub use buffer::{live_bytes, recycled_bytes, release_recycled_memory, set_recycled_memory_limit};
 pub use error::{Error, Result};
 pub use float::{DType, Float};
 pub use grad_mode::{enable_grad, is_grad_enabled, no_grad};

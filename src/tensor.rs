@@ -50,9 +50,17 @@ pub struct Tensor<T: Float = f32> {
 }
 
 impl<T: Float> Tensor<T> {
-    /// A constant of this shape, filled by a kernel.
+    /// A constant of this shape, every element of which a kernel writes.
     pub(crate) fn compute(shape: Shape, fill: impl FnOnce(&mut [T])) -> Result<Self> {
-        let mut buffer = Buffer::zeroed(shape.elements())?;
+        Tensor::filled(Buffer::to_overwrite(shape.elements())?, shape, fill)
+    }
+
+    /// A constant of zeros, some of which a kernel overwrites.
+    pub(crate) fn compute_on_zeros(shape: Shape, fill: impl FnOnce(&mut [T])) -> Result<Self> {
+        Tensor::filled(Buffer::zeroed(shape.elements())?, shape, fill)
+    }
+
+    fn filled(mut buffer: Buffer<T>, shape: Shape, fill: impl FnOnce(&mut [T])) -> Result<Self> {
         fill(buffer.as_mut_slice());
         Ok(Tensor { shape, data: Arc::new(buffer), node: None })
     }

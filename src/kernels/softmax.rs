@@ -153,11 +153,12 @@ fn maximum<T: Float>(x: &[T]) -> T {
     rest.iter().fold(T::neg_infinity(), |max, &x| greater(max, x))
 }
 
-/// The sum of a whole short line.
+/// The sum of a whole line. A line with few elements is added up in one lane: bringing the lanes
+/// together would be most of the work, and the processor works on several lines at once anyway.
 #[inline(always)]
 fn others_of<T: Float>(exponentials: &[f64]) -> f64 {
     let mut sum = OthersSum::new();
-    if exponentials.len() >= OthersSum::LANES {
+    if exponentials.len() >= 8 * OthersSum::LANES {
         sum.add_all::<T>(exponentials);
         return sum.finish::<T>();
     }

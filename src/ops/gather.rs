@@ -106,7 +106,7 @@ impl<T: Float> Tensor<T> {
     /// this tensor added where the index says.
     fn index_add(&self, shape: &Shape, dim: usize, index: &Indices) -> Result<Self> {
         let split = shape.split_at_dim(dim);
-        let value = Tensor::compute(shape.clone(), |out| {
+        let value = Tensor::compute_on_zeros(shape.clone(), |out| {
             add_blocks(self.as_slice(), split.size, split.inner, index.as_slice(), out);
         })?;
         Ok(Step::new(IndexAdd { dim, index: index.clone() }).input(self).record(value))
@@ -139,7 +139,7 @@ impl Indices {
         self.check_range(op, ("index", "a class"), classes, None)?;
         let shape: Shape = self.shape().iter().copied().chain([classes]).collect();
         shape.checked_elements(op)?;
-        Tensor::compute(shape, |out| {
+        Tensor::compute_on_zeros(shape, |out| {
             for (row, &label) in self.as_slice().iter().enumerate() {
                 out[row * classes + label as usize] = T::one();
             }

@@ -188,7 +188,7 @@ impl<T: Float> Tensor<T> {
     /// The opposite: a tensor of zeros with this one as a part.
     fn embedded(&self, whole: &Shape, dim: usize, start: usize, length: usize) -> Result<Self> {
         let split = whole.split_at_dim(dim);
-        let value = Tensor::compute(whole.clone(), |out| {
+        let value = Tensor::compute_on_zeros(whole.clone(), |out| {
             copy_into_block(
                 self.as_slice(),
                 out,

@@ -313,7 +313,7 @@ impl<T: Float> CrossEntropy<T> {
     /// The coefficients a[i, c], as a constant of the logits' shape.
     fn coefficients(&self, shape: &Shape) -> Result<Tensor<T>> {
         let split = shape.split_at_dim(self.dim);
-        Tensor::compute(shape.clone(), |out| {
+        Tensor::compute_on_zeros(shape.clone(), |out| {
             for (position, class) in (0..self.classes.target.len()).map(|i| (i, self.classes.class(i))) {
                 let Some(class) = class else { continue };
                 let (start, step) = super::classes::class_zero(split, position);
