@@ -283,7 +283,9 @@ dispatched! {
         }
     }
 
-    /// `out = g - p sum(g)`, with p the probabilities of x.
+    /// `out = g - p sum(g)`, with p the probabilities of x. Where one probability k is near 1, that is the
+    /// difference of nearly equal numbers; with R the sum of all g but g[k], it is also
+    /// (g[k] others - R)/(1 + others), which has its digits.
     fn log_softmax_gradient_of_some_lines<'a, T, M>(
         x: &'a [T],
         gradient: &'a [T],
@@ -301,6 +303,12 @@ dispatched! {
                 *out = T::from_f64(g.to_f64() - exponential * total);
             }
         });
+        let inputs = x.chunks_exact(size).zip(gradient.chunks_exact(size));
+        for ((x, g), (line, out)) in inputs.zip(lines.iter().zip(out.chunks_exact_mut(size))) {
+            let Some(k) = x.iter().position(|&x| x == line.max) else { continue };
+            let rest = g[..k].iter().chain(&g[k + 1..]).fold(0.0, |sum, &g| sum + g.to_f64());
+            out[k] = T::from_f64((g[k].to_f64() * line.others - rest) / (1.0 + line.others));
+        }
     }
 
     /// `out = p (g - sum(p g))`. Where one probability k is near 1, g[k] and the sum nearly cancel;
