@@ -168,7 +168,13 @@ impl<T: Float, R: Backward<T>> AnyRule for SavedStep<T, R> {
                 shared.rule.backward(context(shared.inputs.clone(), shared.output.clone()), grad)?
             }
         };
-        Ok(gradients.0)
+        let Gradients { gradients, count, .. } = gradients;
+        let expected = played.inputs.len();
+        if gradients.len() != expected || count != expected {
+            let actual = if gradients.len() != expected { gradients.len() } else { count };
+            return Err(Error::GradientCount { step: self_name(played.node), expected, actual });
+        }
+        Ok(gradients)
     }
 }
 
@@ -230,16 +236,23 @@ impl<T: Float> StepContext<T> {
     /// step.gradients().input(0, || grad.mul(step.input(1)?))?.input(1, || grad.mul(step.input(0)?))
     /// ```
     pub fn gradients(&self) -> Gradients {
-        Gradients(self.needed.iter().map(|_| None).collect(), self.needed.clone())
+        let gradients: InputGradients = self.needed.iter().map(|_| None).collect();
+        Gradients { count: gradients.len(), gradients, needed: self.needed.clone() }
     }
 }
 
 /// The gradients of a step's inputs, in their order. From one tensor for a step with one input:
 /// `Ok(tensor.into())`; for more, see [`StepContext::gradients`].
-pub struct Gradients(InputGradients, SmallVec<[bool; 4]>);
+pub struct Gradients {
+    gradients: InputGradients,
+    needed: SmallVec<[bool; 4]>,
+    /// How many inputs the rule takes its step to have.
+    count: usize,
+}
 
 impl Gradients {
-    /// Adds the gradient of one input, if it is wanted. It may be of another precision than the
+    /// Adds the gradient of one input, if it is wanted; one that the step does not have is an error of
+    /// the backward pass. It may be of another precision than the
     /// output, if the input is.
     ///
     /// # Errors
@@ -249,7 +262,8 @@ impl Gradients {
         index: usize,
         compute: impl FnOnce() -> Result<Tensor<U>>,
     ) -> Result<Self> {
-        if let (Some(slot), Some(true)) = (self.0.get_mut(index), self.1.get(index)) {
+        self.count = self.count.max(index.saturating_add(1));
+        if let (Some(slot), Some(true)) = (self.gradients.get_mut(index), self.needed.get(index)) {
             *slot = Some(AnyTensor::new(compute()?));
         }
         Ok(self)
@@ -258,6 +272,7 @@ impl Gradients {
 
 impl<T: Float> From<Tensor<T>> for Gradients {
     fn from(gradient: Tensor<T>) -> Self {
-        Gradients(SmallVec::from_iter([Some(AnyTensor::new(gradient))]), SmallVec::new())
+        let gradients = SmallVec::from_iter([Some(AnyTensor::new(gradient))]);
+        Gradients { gradients, needed: SmallVec::new(), count: 1 }
     }
 }

@@ -83,13 +83,17 @@ impl<T: Float> Tensor<T> {
     ///
     /// # Errors
     /// [`Error::DimOutOfRange`]; [`Error::OutOfRange`], for negative indices too; [`Error::Rank`] for an
-    /// index with more than one dim.
+    /// index with more than one dim; [`Error::Shape`] for other than one index into a single value.
     pub fn index_select(&self, dim: isize, index: impl ToIndices) -> Result<Self> {
         let op = "index_select";
         let (dim, index) = (self.shape().dim(op, dim)?, index.to_indices(op)?);
         if index.rank() > 1 {
             let shape = index.shape().to_vec();
             return Err(Error::Rank { op, what: "the index", expected: "1", shape });
+        }
+        if self.rank() == 0 && index.len() != 1 {
+            let (expected, actual) = (vec![1], index.shape().to_vec());
+            return Err(Error::Shape { op, what: "the index of a single value", expected, actual });
         }
         let split = self.shape().split_at_dim(dim);
         index.check_range(op, ("index", "a position"), split.size, None)?;

@@ -166,6 +166,9 @@ impl<T: Float> Tensor<T> {
             let value = format!("{k} along a dim of size {size}");
             return Err(Error::Argument { op, name: "k", value, allowed: "at most the size of the dim" });
         }
+        if self.rank() == 0 {
+            return Ok(Indices::from_parts(Shape::scalar(), vec![0])); // whatever k, as in PyTorch
+        }
         let x = self.as_slice();
         let mut result = vec![0; outer * k * inner];
         let mut order: Vec<usize> = Vec::with_capacity(size);
