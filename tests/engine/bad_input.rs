@@ -208,6 +208,12 @@ fn shapes_that_do_not_go_together() {
     assert!(matches!(Tensor::from(1.0).cross_entropy(0), Err(Error::Rank { op: "cross_entropy", .. })));
     assert!(matches!(x.gather(1, [0, 1]), Err(Error::Rank { op: "gather", .. })));
     assert!(matches!(x.gather(0, [[0, 0, 0, 0]]), Err(Error::Shape { op: "gather", .. })));
+    let value = Tensor::from(1.0);
+    assert!(matches!(value.index_select(0, [0, 0]), Err(Error::Shape { op: "index_select", .. })));
+    assert!(matches!(value.index_select(0, Vec::<i64>::new()), Err(Error::Shape { op: "index_select", .. })));
+    assert_eq!(value.index_select(0, [0]).unwrap().item().unwrap(), 1.0);
+    assert_eq!(value.topk(0, 0).unwrap().item().unwrap(), 0);
+    assert!(matches!(value.topk(2, 0), Err(Error::Argument { op: "topk", .. })));
     assert!(matches!(x.permute([0]), Err(Error::Rank { op: "permute", .. })));
     assert!(matches!(x.get([1]), Err(Error::Rank { op: "get", .. })));
 }

@@ -8,11 +8,10 @@ fn a_cast_joins_precisions_in_one_graph() {
     let single = Tensor::new([1.5, -2.0]).requires_grad();
     let double = Tensor::from([0.1, 0.2]).requires_grad();
     let loss = single.to_f64().unwrap().mul(&double).unwrap().sum(..).unwrap();
+    assert!(loss.tape().entries().iter().any(|entry| entry.name == Some("Cast")));
     loss.backward().unwrap();
     assert_eq!(gradient(&double), [1.5f64, -2.0]);
     assert_eq!(gradient(&single), [0.1f32, 0.2], "rounded on the way back");
-    let tape = loss.tape().to_string();
-    assert!(tape.contains("Cast(%"), "{tape}");
 }
 
 #[test]

@@ -44,6 +44,7 @@ fn leaves_can_be_made_and_graphs_played_under_no_grad() {
         let first = grad(&[&y], &[&x], &recorded).unwrap().remove(0);
         let second = grad(&[&first], &[&x], &GradOptions::new()).unwrap().remove(0);
         assert_eq!((first.item().unwrap(), second.item().unwrap()), (27.0, 18.0));
+        let y = enable_grad(|| x.pow(3.0).unwrap());
         y.backward().unwrap();
         assert_eq!(gradient(&x), [27.0]);
     });
@@ -57,7 +58,7 @@ fn only_what_leads_to_a_leaf_is_on_the_tape() {
     let tape = loss.tape();
     assert_eq!(
         tape.to_string(),
-        "%0  leaf            [2]\n%1  Mul(%0, const)  [2]\n%2  Sum(%1)         []\n"
+        "%0  leaf             [2]\n%1  Mul(%0, const)   [2]\n%2  Sum(%1)          []\n"
     );
     assert_eq!(tape.entries()[1].inputs, [Some(0), None]);
 }
