@@ -3,8 +3,9 @@
 //! Lines of `size` logits lie one after the other. All is computed in `f64` and rounded once at the end.
 
 use super::parallel;
-use super::simd::dispatched;
-use super::softmax::{Line, log_denominators, map_exponentials, read_lines, shifted};
+use super::simd::{MulAdd, dispatched};
+use super::softmax::{BLOCK, Line, SHORT, ShortLines};
+use super::softmax::{lines_in_block, log_denominators, map_exponentials, read_lines, shifted};
 use crate::float::Float;
 
 /// How a target is spread over the classes: `target` stays where it is, every class gets `every`.
@@ -115,6 +116,9 @@ dispatched! {
         out: &'a mut [T],
     ) {
         let Smoothing { target: on_target, every, total_weight } = targets.smoothing;
+        if every == 0.0 && size <= SHORT {
+            return short_class_gradients::<T, M>(x, size, targets, lines, upstream, out);
+        }
         map_exponentials::<T, M>(x, size, lines, out, |i, offset, exponentials, out| {
             let Some(class) = targets.class(i) else { return out.fill(T::zero()) };
             let denominator = 1.0 + lines[i].others;
@@ -192,6 +196,43 @@ dispatched! {
                 *out = T::from_f64(factor * (gradient / (1.0 + others)));
             }
         });
+    }
+}
+
+/// Gradients without smoothing for many short lines at once.
+#[inline(always)]
+fn short_class_gradients<T: Float, M: MulAdd>(
+    x: Option<&[T]>,
+    size: usize,
+    targets: ClassTargets<T>,
+    lines: &[Line<T>],
+    upstream: Upstream<T>,
+    out: &mut [T],
+) {
+    let together = lines_in_block(size);
+    let mut block = ShortLines::new();
+    let (mut scales, mut of_targets) = ([0.0; BLOCK], [0.0; BLOCK]);
+    for (index, (lines, out)) in lines.chunks(together).zip(out.chunks_mut(together * size)).enumerate() {
+        let (first, count) = (index * together, lines.len());
+        block.of_lines::<T, M>(x.map_or(&*out, |x| &x[first * size..][..out.len()]), size, lines);
+        for (i, line) in lines.iter().enumerate() {
+            let Some(class) = targets.class(first + i) else { continue };
+            scales[i] = upstream.of(first + i) * targets.weight_of(class) / (1.0 + line.others);
+            of_targets[i] = -scales[i] * rest(block.exponentials[class * count + i], line.others);
+        }
+        for (c, on_side) in block.exponentials.chunks_exact(count).take(size).enumerate() {
+            let mut place = c;
+            for (&exponential, &scale) in on_side.iter().zip(&scales) {
+                out[place] = T::from_f64(scale * exponential);
+                place += size;
+            }
+        }
+        for (i, out) in out.chunks_exact_mut(size).enumerate() {
+            match targets.class(first + i) {
+                Some(class) => out[class] = T::from_f64(of_targets[i]),
+                None => out.fill(T::zero()),
+            }
+        }
     }
 }
 

@@ -38,7 +38,7 @@ pub(crate) struct Line<T> {
 }
 
 /// How many exponentials are computed at once, into a buffer that stays in the fastest cache.
-pub(super) const BLOCK: usize = 512;
+pub(super) const BLOCK: usize = 256;
 
 /// How many lines of a size fill a block; 0 for lines that are longer than that.
 #[inline(always)]
@@ -49,10 +49,16 @@ pub(super) fn lines_in_block(size: usize) -> usize {
 /// x - m, and what its rounding left out.
 #[inline(always)]
 pub(super) fn shifted<T: Float>(x: T, max: T) -> (f64, f64) {
+    shifted_in_f64::<T>(x.to_f64(), max.to_f64())
+}
+
+/// The same for elements of type `T` that were converted before.
+#[inline(always)]
+fn shifted_in_f64<T: Float>(x: f64, max: f64) -> (f64, f64) {
     if !is_double::<T>() {
-        return (x.to_f64() - max.to_f64(), 0.0);
+        return (x - max, 0.0);
     }
-    let (difference, error) = two_sum(x.to_f64(), -max.to_f64());
+    let (difference, error) = two_sum(x, -max);
     (difference, if difference.abs() < f64::INFINITY { error } else { 0.0 })
 }
 
@@ -200,9 +206,106 @@ pub(super) fn map_exponentials<T: Float, M: MulAdd>(
     }
 }
 
+/// Lines of at most this many elements are turned on their side: element c of all lines of a block, then
+/// element c + 1 of all, so that maxima, sums and scales are taken for many lines at once.
+pub(super) const SHORT: usize = 16;
+
+/// A block of short lines on their side: the exponential of element c of line i at `c * count + i`.
+pub(super) struct ShortLines {
+    pub exponentials: [f64; BLOCK],
+    lows: [f64; BLOCK],
+    maxima: [f64; BLOCK],
+}
+
+impl ShortLines {
+    #[inline(always)]
+    pub fn new() -> Self {
+        ShortLines { exponentials: [0.0; BLOCK], lows: [0.0; BLOCK], maxima: [0.0; BLOCK] }
+    }
+
+    /// Takes in lines of `size` elements.
+    #[inline(always)]
+    fn load<T: Float>(&mut self, x: &[T], size: usize) {
+        let count = x.len() / size;
+        for (c, on_side) in self.exponentials.chunks_exact_mut(count).take(size).enumerate() {
+            let mut place = c;
+            for out in on_side {
+                *out = x[place].to_f64();
+                place += size;
+            }
+        }
+    }
+
+    /// Exponentiates what was loaded, shifted by the maxima.
+    #[inline(always)]
+    fn exponentiate<T: Float, M: MulAdd>(&mut self, size: usize, count: usize) {
+        let lows = self.lows.chunks_exact_mut(count);
+        for (on_side, lows) in self.exponentials.chunks_exact_mut(count).zip(lows).take(size) {
+            for ((x, low), &max) in on_side.iter_mut().zip(lows).zip(&self.maxima) {
+                (*x, *low) = shifted_in_f64::<T>(*x, max);
+            }
+        }
+        for (x, &low) in self.exponentials[..size * count].iter_mut().zip(&self.lows) {
+            *x = exp::<T, M>(*x, if is_double::<T>() { low } else { 0.0 });
+        }
+    }
+
+    /// The exponentials of lines that were read.
+    #[inline(always)]
+    pub fn of_lines<T: Float, M: MulAdd>(&mut self, x: &[T], size: usize, lines: &[Line<T>]) {
+        self.load(x, size);
+        for (max, line) in self.maxima.iter_mut().zip(lines) {
+            *max = line.max.to_f64();
+        }
+        self.exponentiate::<T, M>(size, lines.len());
+    }
+
+    /// Reads lines: their maxima and sums.
+    #[inline(always)]
+    fn read<T: Float, M: MulAdd>(&mut self, x: &[T], size: usize, lines: &mut [Line<T>]) {
+        let count = lines.len();
+        self.load(x, size);
+        self.maxima.fill(f64::NEG_INFINITY);
+        for on_side in self.exponentials.chunks_exact(count).take(size) {
+            for (max, &x) in self.maxima.iter_mut().zip(on_side) {
+                *max = if x > *max || x.is_nan() { x } else { *max };
+            }
+        }
+        self.exponentiate::<T, M>(size, count);
+        // Those that are exactly 1 are counted, one of them is the maximum and left out; see `OthersSum`.
+        let (mut sums, mut errors, mut ones) = ([0.0; BLOCK], [0.0; BLOCK], [-1.0; BLOCK]);
+        for on_side in self.exponentials.chunks_exact(count).take(size) {
+            let state = sums.iter_mut().zip(&mut errors).zip(&mut ones);
+            for (((sum, error), ones), &exponential) in state.zip(on_side) {
+                let is_one = exponential == 1.0;
+                *ones += if is_one { 1.0 } else { 0.0 };
+                let term = if is_one { 0.0 } else { exponential };
+                if is_double::<T>() {
+                    let (next, rounding) = two_sum(*sum, term);
+                    (*sum, *error) = (next, *error + rounding);
+                } else {
+                    *sum += term;
+                }
+            }
+        }
+        let state = sums.iter().zip(&errors).zip(&ones).zip(&self.maxima);
+        for (line, (((&sum, &error), &ones), &max)) in lines.iter_mut().zip(state) {
+            *line = Line { max: T::from_f64(max), others: ones + (sum + error) };
+        }
+    }
+}
+
 dispatched! {
     /// Reads every line twice: for its maximum, and for the sum.
     fn read_some_lines<'a, T, M>(x: &'a [T], size: usize, lines: &'a mut [Line<T>]) {
+        if size <= SHORT {
+            let mut block = ShortLines::new();
+            let together = lines_in_block(size);
+            for (x, lines) in x.chunks(together * size).zip(lines.chunks_mut(together)) {
+                block.read::<T, M>(x, size, lines);
+            }
+            return;
+        }
         let mut buffer = [0.0; BLOCK];
         for (x, line) in x.chunks_exact(size).zip(lines.iter_mut()) {
             line.max = maximum(x);
