@@ -162,7 +162,7 @@ fn cross_entropy_of_probabilities_equals_its_composition() {
         let logits = normal(&shape[..], &mut rng);
         let mut target = Tensor::rand(&shape[..], &mut rng).unwrap();
         if rng.random_bool(0.5) {
-            target = target.div(&target.sum(keepdim(dim as isize)).unwrap()).unwrap();
+            target = target.div(target.sum(keepdim(dim as isize)).unwrap()).unwrap();
         }
         let target = target.requires_grad();
         let weight = Tensor::rand([shape[dim]], &mut rng).unwrap().requires_grad();

@@ -159,7 +159,7 @@ fn a_wrong_gradient_of_one_of_several_inputs_is_named() {
         }
     }
     let product = |inputs: &[Tensor<f64>]| {
-        let value = inputs[0].detach().mul(&inputs[1].detach())?;
+        let value = inputs[0].detach().mul(inputs[1].detach())?;
         Ok(Step::new(Product).saved_input(&inputs[0]).saved_input(&inputs[1]).record(value))
     };
     let (a, b) = (point(), point());
@@ -277,7 +277,7 @@ fn arguments_that_make_no_sense_are_refused() {
 
 #[test]
 fn an_error_of_the_function_is_passed_on() {
-    let misfit = |inputs: &[Tensor<f64>]| inputs[0].add(&Tensor::from([1.0; 4]));
+    let misfit = |inputs: &[Tensor<f64>]| inputs[0].add(Tensor::from([1.0; 4]));
     assert!(matches!(gradcheck(misfit, &[&point()], &mut rng()), Err(Error::Broadcast { .. })));
 }
 

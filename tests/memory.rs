@@ -207,7 +207,7 @@ fn failures_free_what_they_interrupt() {
         drop(outcome);
         assert_eq!(alive(), before, "mood {mood}");
     }
-    assert!(x.add(&Tensor::from([1.0; 3])).is_err());
+    assert!(x.add(Tensor::from([1.0; 3])).is_err());
     assert!(x.exp().unwrap().backward().is_err());
     assert_eq!(alive(), before);
 }

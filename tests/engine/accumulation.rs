@@ -64,7 +64,7 @@ fn gradients_accumulate_over_backward_calls_until_they_are_zeroed() {
 fn gradients_accumulate_over_two_losses() {
     let x = Tensor::from([1.0, 2.0]).requires_grad();
     let first = x.square().unwrap().sum(..).unwrap();
-    let second = x.mul(&Tensor::from([10.0, 20.0])).unwrap().sum(..).unwrap();
+    let second = x.mul(Tensor::from([10.0, 20.0])).unwrap().sum(..).unwrap();
     first.backward().unwrap();
     second.backward().unwrap();
     assert_eq!(gradient(&x), [12.0, 24.0]);
@@ -118,7 +118,7 @@ fn leaves_and_upstream_gradients_never_share_what_is_added_to() {
     let (a, b) = (Tensor::from([1.0, 2.0]).requires_grad(), Tensor::from([3.0, 4.0]).requires_grad());
     let upstream = Tensor::from([5.0, 6.0]);
     a.add(&b).unwrap().backward_with(&upstream).unwrap();
-    a.add(&b.detach()).unwrap().backward_with(&upstream).unwrap();
+    a.add(b.detach()).unwrap().backward_with(&upstream).unwrap();
     assert_eq!(gradient(&a), [10.0, 12.0]);
     assert_eq!(gradient(&b), [5.0, 6.0]);
     assert_eq!(upstream.to_vec(), [5.0, 6.0]);
@@ -258,7 +258,7 @@ fn a_ladder_whose_two_sides_differ_is_quick_in_second_derivatives_too() {
     let x = Tensor::from(0.5f64).requires_grad();
     let mut y = x.clone();
     for _ in 0..60 {
-        y = y.square().unwrap().add(&y.mul(0.5).unwrap()).unwrap();
+        y = y.square().unwrap().add(y.mul(0.5).unwrap()).unwrap();
     }
     let recorded = GradOptions::new().create_graph(true);
     let first = grad(&[&y], &[&x], &recorded).unwrap().remove(0);

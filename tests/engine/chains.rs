@@ -81,7 +81,7 @@ fn the_gradient_of_a_long_chain_is_a_long_chain_itself() {
         let mut y = x.clone();
         for _ in 0..100_000 {
             y = y.mul(&x).unwrap();
-            y = y.div(&x.detach()).unwrap();
+            y = y.div(x.detach()).unwrap();
         }
         let recorded = GradOptions::new().create_graph(true);
         let slope = grad(&[&y], &[&x], &recorded).unwrap().remove(0);
@@ -115,7 +115,7 @@ fn a_long_chain_is_dropped_while_a_panic_unwinds() {
         for _ in 0..200_000 {
             y = y.neg().unwrap();
         }
-        y.add(&Tensor::from([1.0, 2.0])).unwrap().item().unwrap();
+        y.add(Tensor::from([1.0, 2.0])).unwrap().item().unwrap();
     });
     assert!(thread.unwrap().join().is_err(), "item() of two elements");
 }

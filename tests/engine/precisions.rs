@@ -19,7 +19,7 @@ fn contributions_by_way_of_both_precisions_add_up() {
     let x = Tensor::new([1.0, 2.0]).requires_grad();
     let in_f32 = x.square().unwrap().sum(..).unwrap();
     let in_f64 = x.to_f64().unwrap().mul(10.0).unwrap().sum(..).unwrap();
-    in_f64.add(&in_f32.to_f64().unwrap()).unwrap().backward().unwrap();
+    in_f64.add(in_f32.to_f64().unwrap()).unwrap().backward().unwrap();
     assert_eq!(gradient(&x), [12.0f32, 14.0]);
 }
 

@@ -21,7 +21,7 @@ fn a_loss_over_a_released_part_is_refused_before_anything_is_played() {
     let y = Tensor::from([3.0, 4.0]).requires_grad();
     let shared = x.square().unwrap();
     shared.sum(..).unwrap().backward().unwrap();
-    let loss = shared.mul(&y.exp().unwrap()).unwrap().sum(..).unwrap();
+    let loss = shared.mul(y.exp().unwrap()).unwrap().sum(..).unwrap();
     assert_eq!(loss.backward(), Err(Error::Released { op: "backward", step: "Square" }));
     assert_eq!(gradient(&x), [2.0, 4.0]);
     assert!(y.grad().is_none());
@@ -87,6 +87,6 @@ fn a_value_in_the_middle_of_a_released_graph_can_be_read_and_used_as_a_constant(
     let middle = x.square().unwrap();
     middle.sum(..).unwrap().backward().unwrap();
     assert_eq!(middle.to_vec(), [1.0, 4.0]);
-    x.mul(&middle.detach()).unwrap().sum(..).unwrap().backward().unwrap();
+    x.mul(middle.detach()).unwrap().sum(..).unwrap().backward().unwrap();
     assert_eq!(gradient(&x), [3.0, 8.0]);
 }

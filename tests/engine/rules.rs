@@ -26,7 +26,7 @@ fn custom<F>(a: &Tensor<f64>, b: &Tensor<f64>, rule: F) -> Tensor<f64>
 where
     F: Fn(StepContext<f64>, Tensor<f64>) -> Result<Gradients> + Send + Sync + 'static,
 {
-    let value = a.detach().add(&b.detach()).unwrap();
+    let value = a.detach().add(b.detach()).unwrap();
     Step::new(Rule(rule)).saved_input(a).saved_input(b).record(value)
 }
 
@@ -72,7 +72,7 @@ fn a_rule_that_fails_leaves_every_gradient_as_it_was() {
 fn a_rule_that_panics_leaves_every_gradient_as_it_was() {
     let (a, b) = leaves();
     let failing = custom(&a, &a, |_, _| panic!("on purpose"));
-    let loss = failing.mul(&b.mul(3.0).unwrap()).unwrap().add(&a).unwrap().sum(..).unwrap();
+    let loss = failing.mul(b.mul(3.0).unwrap()).unwrap().add(&a).unwrap().sum(..).unwrap();
     let panicked = catch_unwind(AssertUnwindSafe(|| loss.backward()));
     assert_eq!(*panicked.unwrap_err().downcast::<&str>().unwrap(), "on purpose");
     assert_untouched(&a, &b);

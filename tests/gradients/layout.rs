@@ -4,10 +4,10 @@ use super::{check1, normal};
 fn reshape_flatten_squeeze_and_unsqueeze() {
     // A different function of every element after the move, so that a wrong place is seen.
     let x = normal([2, 3, 1]);
-    check1(&x, |x| x.reshape([3, -1])?.square()?.mul(&normal([3, 2]).detach()));
-    check1(&x, |x| x.square()?.flatten()?.mul(&normal([6]).detach())?.exp());
-    check1(&x, |x| x.squeeze(..)?.square()?.mul(&normal([2, 3]).detach()));
-    check1(&x, |x| x.squeeze(-1)?.square()?.mul(&normal([2, 3]).detach()));
+    check1(&x, |x| x.reshape([3, -1])?.square()?.mul(normal([3, 2]).detach()));
+    check1(&x, |x| x.square()?.flatten()?.mul(normal([6]).detach())?.exp());
+    check1(&x, |x| x.squeeze(..)?.square()?.mul(normal([2, 3]).detach()));
+    check1(&x, |x| x.squeeze(-1)?.square()?.mul(normal([2, 3]).detach()));
     check1(&x, |x| x.squeeze(0)?.square());
     for dim in [0, 1, 3, -1, -2] {
         check1(&x, |x| x.unsqueeze(dim)?.square());
