@@ -225,6 +225,43 @@ fn an_ignored_row_of_nan_or_infinities_changes_nothing_and_gets_zeros() {
 }
 
 #[test]
+fn a_backward_in_place_is_seen_by_nobody() {
+    // Cross entropy writes its gradient over the logits if it alone holds them.
+    let mut rng = rng(71);
+    let x = normal([5, 3], &mut rng);
+    let (values, target) = (x.to_vec(), [2, 0, 1, 1, 2]);
+    let by_hand = || {
+        let p = x.detach().softmax(1).unwrap();
+        p.sub(Indices::new(target).unwrap().one_hot::<f64>(3).unwrap()).unwrap().div(5.0).unwrap()
+    };
+    let probabilities = Indices::new(target).unwrap().one_hot::<f64>(3).unwrap();
+    let losses: [&dyn Fn(&Tensor<f64>) -> Result<Tensor<f64>>; 2] =
+        [&|logits| logits.cross_entropy(target), &|logits| logits.cross_entropy(&probabilities)];
+    for loss in losses {
+        // A leaf, which the caller holds.
+        let loss_of_leaf = loss(&x).unwrap();
+        loss_of_leaf.backward_retain_graph().unwrap();
+        loss_of_leaf.backward().unwrap();
+        assert_eq!(x.to_vec(), values);
+        assert_close("leaf", &x.grad().unwrap().div(2.0).unwrap(), &by_hand());
+        x.zero_grad();
+        // A value in the middle: held by the caller, or shared with another step, or by the graph alone.
+        let middle = x.mul(1.0).unwrap();
+        loss(&middle).unwrap().backward().unwrap();
+        assert_eq!(middle.to_vec(), values);
+        x.zero_grad();
+        let middle = x.mul(1.0).unwrap();
+        let sum = loss(&middle).unwrap().add(&loss(&middle).unwrap()).unwrap();
+        drop(middle);
+        sum.backward_retain_graph().unwrap();
+        sum.backward().unwrap();
+        assert_close("middle", &x.grad().unwrap().div(4.0).unwrap(), &by_hand());
+        assert_eq!(x.to_vec(), values);
+        x.zero_grad();
+    }
+}
+
+#[test]
 fn softmax_and_its_relatives_equal_their_formulas() {
     let mut rng = rng(53);
     for _ in 0..60 {

@@ -1,7 +1,10 @@
 //! What is recorded, and what is a leaf.
 
 use super::gradient;
-use tapegrad::{GradOptions, StepPart, Tensor, enable_grad, find_non_finite, grad, is_grad_enabled, no_grad};
+use tapegrad::{
+    CrossEntropyLoss, Error, GradOptions, StepPart, Tensor, enable_grad, find_non_finite, grad,
+    is_grad_enabled, no_grad,
+};
 
 #[test]
 fn nothing_is_recorded_for_constants() {
@@ -22,6 +25,17 @@ fn nothing_is_recorded_under_no_grad() {
     let before = x.exp().unwrap();
     assert!(no_grad(|| !before.mul(2.0).unwrap().is_tracked()));
     assert!(before.is_tracked());
+}
+
+#[test]
+fn what_has_no_derivative_is_accepted_where_none_is_asked_for() {
+    let logits = Tensor::from([[1.0, 2.0], [0.5, -1.0]]).requires_grad();
+    let loss = CrossEntropyLoss::new().weight(&Tensor::from([1.0, 2.0]).requires_grad());
+    let refused = loss.forward(&logits, [0, 1]).unwrap_err();
+    assert!(matches!(refused, Error::NotDifferentiable { op: "cross_entropy", .. }), "{refused}");
+    let constant = CrossEntropyLoss::new().weight(&Tensor::from([1.0, 2.0]));
+    let value = no_grad(|| loss.forward(&logits, [0, 1])).unwrap();
+    assert_eq!(value.item().unwrap(), constant.forward(&logits, [0, 1]).unwrap().item().unwrap());
 }
 
 #[test]

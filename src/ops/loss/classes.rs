@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::float::Float;
+use crate::grad_mode::is_grad_enabled;
 use crate::index::Indices;
 use crate::kernels::cross_entropy::{ClassTargets, Smoothing};
 use crate::kernels::elementwise::map;
@@ -62,7 +63,7 @@ impl<T: Float> Classes<T> {
             return Err(Error::Shape { op, what: "the target", expected, actual });
         }
         check_weight(op, weight, shape[dim])?;
-        if weight.is_some_and(Tensor::is_tracked) {
+        if weight.is_some_and(Tensor::is_tracked) && is_grad_enabled() {
             return Err(Error::NotDifferentiable { op, what: "the weight when targets are classes" });
         }
         target.check_range(op, ("target", "a class"), shape[dim], ignore_index)?;
