@@ -156,19 +156,20 @@ impl GradCheck {
         if !inputs.iter().any(|input| input.is_tracked()) {
             return Err(Error::InputNotTracked { op: OP, index: 0 });
         }
+        let function: &Function = &function;
         // Gradients are meant, even inside no_grad.
         enable_grad(|| {
             let mut arguments: Vec<Tensor<f64>> = inputs.iter().map(|&input| fresh(input)).collect();
             let mut upstreams = vec![];
             for _ in 0..self.order {
-                let outputs = evaluate(&function, &upstreams, &arguments, false)?;
+                let outputs = evaluate(function, &upstreams, &arguments, false)?;
                 let upstream = outputs
                     .iter()
                     .map(|output| Ok(Tensor::randn(output.shape(), rng)?.requires_grad()))
                     .collect::<Result<Vec<_>>>()?;
                 upstreams.push(upstream.len());
                 arguments.extend(upstream);
-                self.check_order(&function, &upstreams, &arguments)?;
+                self.check_order(function, &upstreams, &arguments)?;
             }
             Ok(())
         })
@@ -178,7 +179,7 @@ impl GradCheck {
     /// upstream gradients are the last of the arguments.
     fn check_order(
         &self,
-        function: &impl Fn(&[Tensor<f64>]) -> Result<Tensor<f64>>,
+        function: &Function<'_>,
         upstreams: &[usize],
         arguments: &[Tensor<f64>],
     ) -> Result<()> {
@@ -258,6 +259,9 @@ impl GradCheck {
 
 const OP: &str = "gradcheck";
 
+/// The function under test. Not generic, so that the checks are compiled once and not for every function.
+type Function<'a> = dyn Fn(&[Tensor<f64>]) -> Result<Tensor<f64>> + 'a;
+
 /// Halvings of the step before the best estimate so far has to do.
 const MOST_STEPS: usize = 12;
 
@@ -286,7 +290,7 @@ fn weighted_change(upstream: &[Tensor<f64>], left: &[Tensor<f64>], right: &[Tens
 /// or the gradient of that and so on. The arguments are the function's inputs and then the upstream
 /// gradients of each order; there is a gradient for each argument that requires one.
 fn evaluate(
-    function: &impl Fn(&[Tensor<f64>]) -> Result<Tensor<f64>>,
+    function: &Function<'_>,
     upstreams: &[usize],
     arguments: &[Tensor<f64>],
     recording: bool,

@@ -58,6 +58,7 @@ mod format;
 mod grad_mode;
 mod gradcheck;
 mod index;
+mod instances;
 mod kernels;
 mod mask;
 mod metrics;
@@ -76,6 +77,8 @@ pub use float::{DType, Float};
 pub use grad_mode::{enable_grad, is_grad_enabled, no_grad};
 pub use gradcheck::{GradCheck, gradcheck, gradgradcheck};
 pub use index::{Indices, Integer, ToIndices};
+#[doc(hidden)]
+pub use instances::instances;
 pub use kernels::simd::{Instructions, instructions, set_instructions};
 pub use mask::Mask;
 pub use metrics::{accuracy, error_rate};

@@ -18,7 +18,7 @@ const ROUNDER: f64 = 1.5 * (1u64 << 52) as f64;
 
 /// ln 2 = LN_2_HIGH + LN_2_LOW; the first has so few digits that its product with an exponent is exact.
 const LN_2_HIGH: f64 = f64::from_bits(LN_2.to_bits() & !0xffff_ffff);
-const LN_2_LOW: f64 = (LN_2 - LN_2_HIGH) + 2.319046813846299558e-17;
+const LN_2_LOW: f64 = (LN_2 - LN_2_HIGH) + 2.319_046_813_846_3e-17;
 
 /// 1/2!, 1/3!, ..
 const TAYLOR: [f64; 13] = {
@@ -106,7 +106,7 @@ pub(super) fn exp<T: Float, M: MulAdd>(x: f64, low: f64) -> f64 {
 
 /// exp(x) - 1 as a sum of two numbers.
 #[inline(always)]
-fn expm1_parts<T: Float, M: MulAdd>(x: f64) -> (f64, f64) {
+fn expm1_parts<M: MulAdd>(x: f64) -> (f64, f64) {
     // From here on exp(x) - 1 is -1 or exp(x) to the last digit, and the powers of two stay in range.
     let x = if x < -60.0 { -60.0 } else { x };
     let x = if x > 708.0 { 708.0 } else { x };
@@ -124,7 +124,7 @@ fn expm1_parts<T: Float, M: MulAdd>(x: f64) -> (f64, f64) {
 /// exp(x) - 1.
 #[inline(always)]
 fn expm1<T: Float, M: MulAdd>(x: f64) -> f64 {
-    let (high, low) = expm1_parts::<T, M>(x);
+    let (high, low) = expm1_parts::<M>(x);
     let value = high + low;
     let value = if x > 708.0 { exp::<f64, M>(x, 0.0) } else { value };
     // The difference keeps the sign of a zero and the digits of what is too small to have a square.
@@ -190,7 +190,7 @@ const TWO_52: f64 = (1u64 << 52) as f64;
 /// tanh x = m/(m + 2) with m = exp(2 x) - 1, computed for |x|.
 #[inline(always)]
 fn tanh<T: Float, M: MulAdd>(x: f64) -> f64 {
-    let (high, low) = expm1_parts::<T, M>(2.0 * x.abs());
+    let (high, low) = expm1_parts::<M>(2.0 * x.abs());
     let (denominator, error) = two_sum(high, 2.0);
     let value = quotient((high, low), (denominator, error + low));
     let value = if x.abs() > 22.0 { 1.0 } else { value };

@@ -129,7 +129,7 @@ impl OthersSum {
 
     /// The sum without one maximum.
     #[inline(always)]
-    fn finish<T: Float>(self) -> f64 {
+    fn finish(self) -> f64 {
         let ones: f64 = self.ones.iter().sum();
         let mut total = (ones - 1.0, 0.0);
         for (&sum, &error) in self.sums.iter().zip(&self.errors) {
@@ -166,7 +166,7 @@ fn others_of<T: Float>(exponentials: &[f64]) -> f64 {
     let mut sum = OthersSum::new();
     if exponentials.len() >= 8 * OthersSum::LANES {
         sum.add_all::<T>(exponentials);
-        return sum.finish::<T>();
+        return sum.finish();
     }
     for &exponential in exponentials {
         sum.add::<T>(0, exponential);
@@ -326,7 +326,7 @@ dispatched! {
                 exponentials::<T, M>(piece, piece.len(), std::slice::from_ref(line), &mut buffer);
                 sum.add_all::<T>(&buffer[..piece.len()]);
             }
-            line.others = sum.finish::<T>();
+            line.others = sum.finish();
         }
     }
 
@@ -362,7 +362,7 @@ dispatched! {
                     *out = T::from_f64(exponential);
                 }
             });
-            let denominator = 1.0 + std::mem::replace(&mut sum, OthersSum::new()).finish::<T>();
+            let denominator = 1.0 + std::mem::replace(&mut sum, OthersSum::new()).finish();
             for out in out {
                 *out = T::from_f64(out.to_f64() / denominator);
             }
