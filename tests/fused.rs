@@ -235,7 +235,8 @@ fn a_backward_in_place_is_seen_by_nobody() {
         p.sub(Indices::new(target).unwrap().one_hot::<f64>(3).unwrap()).unwrap().div(5.0).unwrap()
     };
     let probabilities = Indices::new(target).unwrap().one_hot::<f64>(3).unwrap();
-    let losses: [&dyn Fn(&Tensor<f64>) -> Result<Tensor<f64>>; 2] =
+    type Loss<'a> = &'a dyn Fn(&Tensor<f64>) -> Result<Tensor<f64>>;
+    let losses: [Loss<'_>; 2] =
         [&|logits| logits.cross_entropy(target), &|logits| logits.cross_entropy(&probabilities)];
     for loss in losses {
         // A leaf, which the caller holds.

@@ -8,6 +8,9 @@
 //! References: J.-M. Muller, Elementary Functions, 3rd ed., chapters 11 and 12 (range reduction, error-free
 //! sums); the series are those of Taylor and of the inverse hyperbolic tangent.
 
+// Functions of one element have one signature, whether they use all of it or not.
+#![allow(clippy::extra_unused_type_parameters)]
+
 use super::exact::{fast_two_sum, two_sum};
 use super::simd::{MulAdd, dispatched};
 use crate::float::{DType, Float};
