@@ -1,0 +1,136 @@
+//! What is timed: the cases, their data, and how this crate and the bare machine do them.
+//!
+//! `benches/speed.rs` repeats them alone, `benches/peers` beside other libraries; both include this folder.
+//! A repeat of a case that trains is forward, backward, reading the gradient and dropping the graph, so
+//! every repeat records a fresh graph. All numbers are `f32`.
+
+pub mod hardware;
+pub mod ours;
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+use std::fmt;
+use tapegrad::Tensor;
+
+/// How far a step of gradient descent goes. Small, so that thousands of repeats on the same batch do not
+/// leave the range of values in which a network is trained.
+pub const LEARNING_RATE: f32 = 1e-3;
+
+/// The linear classifier: objects, features, classes.
+pub const CLASSIFIER: [usize; 3] = [100, 2, 3];
+
+/// The multilayer perceptron: objects, inputs, hidden units, classes.
+pub const PERCEPTRON: [usize; 4] = [64, 784, 128, 10];
+
+/// One thing to time. The numbers are rows and classes, unless said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Case {
+    /// The mean cross entropy forward and backward; the logits are a leaf.
+    CrossEntropy(usize, usize),
+    /// The same of logits that a step before computed, and that nobody needs afterwards. That step does
+    /// nothing: refilling the logits' memory is not timed.
+    CrossEntropyOfResult(usize, usize),
+    /// The mean cross entropy forward, nothing recorded.
+    CrossEntropyForward(usize, usize),
+    /// Softmax forward, nothing recorded.
+    Softmax(usize, usize),
+    /// The logarithm of softmax forward, nothing recorded.
+    LogSoftmax(usize, usize),
+    /// One entry of each row, summed, forward and backward.
+    Gather(usize, usize),
+    /// A training step of [`CLASSIFIER`].
+    ClassifierStep,
+    /// A training step of [`PERCEPTRON`].
+    PerceptronStep,
+    /// The product of an (n, k) and a (k, m) matrix, from n, k and m; nothing recorded.
+    Matmul(usize, usize, usize),
+    /// A sum over so much memory.
+    Read(usize, usize),
+    /// The same, then a copy into memory that is in use already.
+    ReadThenCopy(usize, usize),
+    /// The same, then a change of every number where it is.
+    ReadThenWriteInPlace(usize, usize),
+}
+
+/// All cases.
+pub const CASES: &[Case] = &[
+    Case::CrossEntropy(64, 3),
+    Case::CrossEntropy(1024, 10),
+    Case::CrossEntropy(512, 1000),
+    Case::CrossEntropy(256, 32_000),
+    Case::CrossEntropy(256, 128_256),
+    Case::CrossEntropyOfResult(256, 32_000),
+    Case::CrossEntropyOfResult(256, 128_256),
+    Case::Read(256, 32_000),
+    Case::Read(256, 128_256),
+    Case::ReadThenCopy(256, 32_000),
+    Case::ReadThenCopy(256, 128_256),
+    Case::ReadThenWriteInPlace(256, 32_000),
+    Case::ReadThenWriteInPlace(256, 128_256),
+    Case::CrossEntropyForward(64, 3),
+    Case::CrossEntropyForward(1024, 10),
+    Case::CrossEntropyForward(512, 1000),
+    Case::CrossEntropyForward(256, 32_000),
+    Case::CrossEntropyForward(256, 128_256),
+    Case::Softmax(512, 1000),
+    Case::Softmax(256, 32_000),
+    Case::LogSoftmax(512, 1000),
+    Case::LogSoftmax(256, 32_000),
+    Case::Gather(4096, 1000),
+    Case::ClassifierStep,
+    Case::PerceptronStep,
+    Case::Matmul(1024, 1024, 1024),
+    Case::Matmul(512, 512, 32_000),
+];
+
+/// The name under which results are merged with those of other programs.
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, rows, classes) = match *self {
+            Case::CrossEntropy(rows, classes) => ("cross_entropy", rows, classes),
+            Case::CrossEntropyOfResult(rows, classes) => ("cross_entropy of a result", rows, classes),
+            Case::CrossEntropyForward(rows, classes) => ("cross_entropy forward", rows, classes),
+            Case::Softmax(rows, classes) => ("softmax forward", rows, classes),
+            Case::LogSoftmax(rows, classes) => ("log_softmax forward", rows, classes),
+            Case::Gather(rows, classes) => ("gather", rows, classes),
+            Case::Read(rows, classes) => ("read", rows, classes),
+            Case::ReadThenCopy(rows, classes) => ("read, then copy", rows, classes),
+            Case::ReadThenWriteInPlace(rows, classes) => ("read, then write in place", rows, classes),
+            Case::ClassifierStep => return f.pad("linear classifier step"),
+            Case::PerceptronStep => return f.pad("perceptron step"),
+            Case::Matmul(n, k, m) => return f.pad(&format!("matmul {n}x{k}x{m}")),
+        };
+        f.pad(&format!("{name} {rows}x{classes}"))
+    }
+}
+
+/// A case, ready to be repeated.
+pub trait Repeat {
+    /// Whether each repeat must be prepared by itself.
+    fn needs_preparation(&self) -> bool {
+        false
+    }
+
+    /// Puts in place what a repeat starts from, and is not timed.
+    fn prepare(&mut self) {}
+
+    /// What is timed.
+    fn repeat(&mut self);
+}
+
+impl<F: FnMut()> Repeat for F {
+    fn repeat(&mut self) {
+        self()
+    }
+}
+
+/// Independent samples of the standard normal distribution, the same in every run.
+pub fn normal<const RANK: usize>(shape: [usize; RANK]) -> Tensor {
+    let mut rng = ChaCha8Rng::seed_from_u64(7);
+    Tensor::randn(shape, &mut rng).expect("the shape fits in memory")
+}
+
+/// A class for each row, spread over all classes.
+pub fn targets(rows: usize, classes: usize) -> Vec<i64> {
+    (0..rows).map(|row| (row * 7919 % classes) as i64).collect()
+}
