@@ -1,6 +1,6 @@
 //! Boolean tensors: what comparisons return.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kernels::layout::strided_copy;
 use crate::nested::{Nested, flatten};
 use crate::shape::Shape;
@@ -37,12 +37,12 @@ impl Mask {
     /// From values in row-major order.
     ///
     /// # Errors
-    /// [`Error::Length`](crate::Error::Length) if they do not fill the shape.
+    /// [`Error::Length`] if they do not fill the shape.
     pub fn from_vec(values: Vec<bool>, shape: impl Into<Shape>) -> Result<Self> {
         let (op, shape) = ("Mask::from_vec", shape.into());
         if shape.checked_elements(op)? != values.len() {
             let shape = shape.iter().map(|&size| size as isize).collect();
-            return Err(crate::Error::Length { op, length: values.len(), shape });
+            return Err(Error::Length { op, length: values.len(), shape });
         }
         Ok(Mask::from_parts(shape, values))
     }
@@ -86,7 +86,7 @@ impl Mask {
     /// True where both are; the shapes broadcast.
     ///
     /// # Errors
-    /// [`Error::Broadcast`](crate::Error::Broadcast).
+    /// [`Error::Broadcast`], [`Error::TooLarge`], [`Error::OutOfMemory`].
     pub fn and(&self, other: &Mask) -> Result<Mask> {
         self.zip("and", other, |a, b| a & b)
     }
@@ -94,7 +94,7 @@ impl Mask {
     /// True where at least one is; the shapes broadcast.
     ///
     /// # Errors
-    /// [`Error::Broadcast`](crate::Error::Broadcast).
+    /// [`Error::Broadcast`], [`Error::TooLarge`], [`Error::OutOfMemory`].
     pub fn or(&self, other: &Mask) -> Result<Mask> {
         self.zip("or", other, |a, b| a | b)
     }
@@ -102,7 +102,7 @@ impl Mask {
     /// True where exactly one is; the shapes broadcast.
     ///
     /// # Errors
-    /// [`Error::Broadcast`](crate::Error::Broadcast).
+    /// [`Error::Broadcast`], [`Error::TooLarge`], [`Error::OutOfMemory`].
     pub fn xor(&self, other: &Mask) -> Result<Mask> {
         self.zip("xor", other, |a, b| a ^ b)
     }
@@ -114,21 +114,26 @@ impl Mask {
     }
 
     /// The mask repeated to fill a shape that it broadcasts to.
-    pub(crate) fn broadcast_to(&self, shape: &Shape) -> Mask {
+    pub(crate) fn broadcast_to(&self, shape: &Shape) -> Result<Mask> {
         if &self.shape == shape {
-            return self.clone();
+            return Ok(self.clone());
         }
-        let mut values = vec![false; shape.elements()];
+        let mut values = all_false(shape.checked_elements("broadcast_to")?)?;
         strided_copy(&self.values, &self.shape.broadcast_strides(shape), shape, &mut values);
-        Mask::from_parts(shape.clone(), values)
+        Ok(Mask::from_parts(shape.clone(), values))
     }
 
     fn zip(&self, op: &'static str, other: &Mask, combine: fn(bool, bool) -> bool) -> Result<Mask> {
         let shape = self.shape.broadcast(op, &other.shape)?;
-        let (left, right) = (self.broadcast_to(&shape), other.broadcast_to(&shape));
+        let (left, right) = (self.broadcast_to(&shape)?, other.broadcast_to(&shape)?);
         let values = left.values.iter().zip(right.values.iter()).map(|(&a, &b)| combine(a, b)).collect();
         Ok(Mask::from_parts(shape, values))
     }
+}
+
+/// As many booleans, from an allocator that may refuse.
+pub(crate) fn all_false(count: usize) -> Result<Vec<bool>> {
+    bytemuck::allocation::try_zeroed_vec(count).map_err(|()| Error::OutOfMemory { bytes: count })
 }
 
 macro_rules! operator {

@@ -4,7 +4,7 @@ use super::binary::Operand;
 use crate::error::{Error, Result};
 use crate::float::Float;
 use crate::kernels::elementwise::zip_strided;
-use crate::mask::Mask;
+use crate::mask::{Mask, all_false};
 use crate::step::{Backward, Gradients, Step, StepContext};
 use crate::tensor::Tensor;
 
@@ -43,8 +43,7 @@ fn compare<T: Float>(
     let shape = a.shape().broadcast(op, b.shape())?;
     let elements = shape.checked_elements(op)?;
     let (a_strides, b_strides) = (a.shape().broadcast_strides(&shape), b.shape().broadcast_strides(&shape));
-    let mut values = bytemuck::allocation::try_zeroed_vec(elements)
-        .map_err(|()| Error::OutOfMemory { bytes: elements })?;
+    let mut values = all_false(elements)?;
     zip_strided((a.as_slice(), &a_strides), (b.as_slice(), &b_strides), &shape, &mut values, holds);
     Ok(Mask::from_parts(shape, values))
 }
@@ -62,7 +61,7 @@ impl<T: Float> Tensor<T> {
         let other = other.operand();
         let shape = self.shape().broadcast(op, other.shape())?.broadcast(op, condition.shape())?;
         shape.checked_elements(op)?;
-        let condition = condition.broadcast_to(&shape);
+        let condition = condition.broadcast_to(&shape)?;
         let (a, b) = (self.detach().broadcast_to(&shape)?, other.detach().broadcast_to(&shape)?);
         let value = Tensor::compute(shape, |out| {
             let choices = condition.as_slice().iter().zip(a.as_slice().iter().zip(b.as_slice()));
@@ -86,7 +85,7 @@ impl<T: Float> Tensor<T> {
             let (expected, actual) = (self.shape().to_vec(), mask.shape().to_vec());
             return Err(Error::Shape { op, what: "the mask", expected, actual });
         }
-        let mask = mask.broadcast_to(self.shape());
+        let mask = mask.broadcast_to(self.shape())?;
         let filled = Tensor::compute(self.shape().clone(), |out| {
             for ((out, &x), &masked) in out.iter_mut().zip(self.as_slice()).zip(mask.as_slice()) {
                 *out = if masked { T::from_f64(value) } else { x };
