@@ -2,6 +2,8 @@
 //!
 //! Lines of `size` logits lie one after the other. All is computed in `f64` and rounded once at the end.
 
+use super::exact::{Sum, two_sum};
+use super::functions::is_double;
 use super::parallel;
 use super::simd::{MulAdd, dispatched};
 use super::softmax::{BLOCK, Line, SHORT, ShortLines};
@@ -13,10 +15,25 @@ use crate::float::Float;
 pub(crate) struct Smoothing {
     /// 1 - e
     pub target: f64,
+    /// What the rounding of 1 - e left out.
+    pub target_low: f64,
     /// e / C
     pub every: f64,
     /// The sum of the weights of all classes.
-    pub total_weight: f64,
+    pub total_weight: Sum,
+}
+
+impl Smoothing {
+    /// The loss of a line: (1 - e) of_target + e/C of_all.
+    #[inline(always)]
+    fn mixture<M: MulAdd>(self, of_target: Sum, of_all: Sum) -> f64 {
+        let (of_target, of_all) = (of_target.total(), of_all.total());
+        let mut sum = Sum::default();
+        sum.add_product::<M>(self.target, of_target);
+        sum.add_product::<M>(self.every, of_all);
+        sum.add(if of_target.is_finite() { self.target_low * of_target } else { 0.0 });
+        sum.total()
+    }
 }
 
 /// The classes of lines, and what counts how much.
@@ -94,16 +111,20 @@ dispatched! {
             };
             let x = &x[i * size..(i + 1) * size];
             let log_denominator = *loss;
-            // -ln p; both parts are positive, so nothing cancels.
-            let negative_log = |x: T| {
-                let (difference, low) = shifted(x, line.max);
-                (log_denominator - difference) - low
-            };
-            *loss = targets.weight_of(class) * negative_log(x[class]);
-            if targets.smoothing.every != 0.0 {
-                let of_all = x.iter().enumerate().fold(0.0, |sum, (c, &x)| sum + targets.weight_of(c) * negative_log(x));
-                *loss = targets.smoothing.target * *loss + targets.smoothing.every * of_all;
+            if targets.smoothing.every == 0.0 {
+                let (high, low) = negative_log(x[class], line.max, log_denominator);
+                *loss = targets.weight_of(class) * (high + low);
+                continue;
             }
+            let (mut of_target, mut of_all) = (Sum::default(), Sum::default());
+            for (c, &x) in x.iter().enumerate() {
+                let negative_log = negative_log(x, line.max, log_denominator);
+                if c == class {
+                    add_term::<T, M>(&mut of_target, (targets.weight_of(c), 1.0), negative_log);
+                }
+                add_term::<T, M>(&mut of_all, (targets.weight_of(c), 1.0), negative_log);
+            }
+            *loss = targets.smoothing.mixture::<M>(of_target, of_all);
         }
     }
 
@@ -115,7 +136,7 @@ dispatched! {
         upstream: Upstream<'a, T>,
         out: &'a mut [T],
     ) {
-        let Smoothing { target: on_target, every, total_weight } = targets.smoothing;
+        let Smoothing { target: on_target, every, total_weight, .. } = targets.smoothing;
         if every == 0.0 && size <= SHORT {
             return short_class_gradients::<T, M>(x, size, targets, lines, upstream, out);
         }
@@ -141,9 +162,8 @@ dispatched! {
                 let is_target = Some(c) == here;
                 let moved = on_target * target_weight;
                 let own = every * weight + if is_target { moved } else { 0.0 };
-                let of_others = every * (total_weight - weight) + if is_target { 0.0 } else { moved };
-                let gradient = exponential * of_others - own * rest(exponential, others);
-                *out = T::from_f64(factor * (gradient / denominator));
+                let of_others = every * total_weight.without(weight) + if is_target { 0.0 } else { moved };
+                *out = T::from_f64(factor * (difference::<M>((exponential, of_others), (own, rest(exponential, others))) / denominator));
             }
         });
     }
@@ -159,15 +179,23 @@ dispatched! {
         let of_lines = x.chunks_exact(size).zip(targets.probabilities.chunks_exact(size));
         for ((loss, line), (x, probabilities)) in losses.iter_mut().zip(lines).zip(of_lines) {
             let log_denominator = *loss;
-            *loss = 0.0;
+            let (mut of_target, mut of_all) = (Sum::default(), Sum::default());
             for ((&x, &probability), &weight) in x.iter().zip(probabilities).zip(targets.weight) {
-                let share = targets.smoothing.target * probability.to_f64() + targets.smoothing.every;
-                let (difference, low) = shifted(x, line.max);
-                let negative_log = (log_denominator - difference) - low;
+                let (probability, weight) = (probability.to_f64(), weight.to_f64());
+                let negative_log = negative_log(x, line.max, log_denominator);
                 // 0 log 0 = 0: a probability of 0 at a logit of -inf contributes nothing.
-                let is_nothing = share == 0.0 && negative_log == f64::INFINITY;
-                *loss += if is_nothing { 0.0 } else { weight.to_f64() * share * negative_log };
+                if probability != 0.0 {
+                    add_term::<T, M>(&mut of_target, (weight, probability), negative_log);
+                }
+                if targets.smoothing.every != 0.0 {
+                    add_term::<T, M>(&mut of_all, (weight, 1.0), negative_log);
+                }
             }
+            *loss = match targets.smoothing {
+                Smoothing { every: 0.0, .. } => of_target.total(),
+                Smoothing { target: 0.0, .. } => targets.smoothing.mixture::<M>(Sum::default(), of_all),
+                smoothing => smoothing.mixture::<M>(of_target, of_all),
+            };
         }
     }
 
@@ -179,7 +207,7 @@ dispatched! {
         upstream: Upstream<'a, T>,
         out: &'a mut [T],
     ) {
-        let mut total = 0.0;
+        let mut total = Sum::default();
         map_exponentials::<T, M>(x, size, lines, out, |i, offset, exponentials, out| {
             let probabilities = &targets.probabilities[i * size..(i + 1) * size];
             let coefficient = |c: usize| {
@@ -187,13 +215,12 @@ dispatched! {
                 targets.weight[c].to_f64() * share
             };
             if offset == 0 {
-                total = (0..size).fold(0.0, |sum, c| sum + coefficient(c));
+                total = (0..size).map(coefficient).collect();
             }
             let (factor, others) = (upstream.of(i), lines[i].others);
             for (c, (out, &exponential)) in out.iter_mut().zip(exponentials).enumerate() {
                 let own = coefficient(offset + c);
-                let gradient = exponential * (total - own) - own * rest(exponential, others);
-                *out = T::from_f64(factor * (gradient / (1.0 + others)));
+                *out = T::from_f64(factor * (difference::<M>((exponential, total.without(own)), (own, rest(exponential, others))) / (1.0 + others)));
             }
         });
     }
@@ -236,10 +263,44 @@ fn short_class_gradients<T: Float, M: MulAdd>(
     }
 }
 
+/// -ln p as a sum of two numbers. Both parts of it are positive, so nothing cancels.
+#[inline(always)]
+fn negative_log<T: Float>(x: T, max: T, log_denominator: f64) -> (f64, f64) {
+    let (difference, low) = shifted(x, max);
+    let (high, error) = two_sum(log_denominator, -difference);
+    (high, if high.is_finite() { error - low } else { 0.0 })
+}
+
+/// Adds a b (-ln p).
+#[inline(always)]
+fn add_term<T: Float, M: MulAdd>(sum: &mut Sum, (a, b): (f64, f64), (high, low): (f64, f64)) {
+    let factor = a * b;
+    if !is_double::<T>() || high == f64::INFINITY {
+        return sum.add(factor * high);
+    }
+    sum.add_product::<M>(factor, high);
+    sum.add(factor * low + M::product_error(a, b, factor) * high);
+}
+
+/// a b - c d, rounded once.
+#[inline(always)]
+fn difference<M: MulAdd>((a, b): (f64, f64), (c, d): (f64, f64)) -> f64 {
+    let mut sum = Sum::default();
+    sum.add_product::<M>(a, b);
+    sum.add_product::<M>(-c, d);
+    sum.total()
+}
+
 /// The exponentials of a line without this one: (1 - p) (1 + others), without the cancellation.
 #[inline(always)]
 fn rest(exponential: f64, others: f64) -> f64 {
-    if exponential == 1.0 { others } else { 1.0 + (others - exponential) }
+    if exponential == 1.0 {
+        return others;
+    }
+    // Rounded once.
+    let (sum, error) = two_sum(1.0, others);
+    let (difference, low) = two_sum(sum, -exponential);
+    difference + (error + low)
 }
 
 /// Reads all lines, and computes the loss of each; 0 where the target is ignored.

@@ -1,5 +1,6 @@
 //! Sums without loss: the rounded result, and exactly what the rounding left out.
 
+use super::simd::MulAdd;
 use num_traits::Float;
 
 /// a + b = sum + error, for any two numbers (Knuth).
@@ -18,6 +19,51 @@ pub(crate) fn fast_two_sum<T: Float>(a: T, b: T) -> (T, T) {
     (sum, b - (sum - a))
 }
 
+/// A running sum that keeps what its roundings leave out: it is as exact as one rounding, whatever the
+/// number of terms.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Sum {
+    value: f64,
+    error: f64,
+}
+
+impl Sum {
+    #[inline(always)]
+    pub fn add(&mut self, term: f64) {
+        let (value, error) = two_sum(self.value, term);
+        *self = Sum { value, error: self.error + error };
+    }
+
+    #[inline(always)]
+    pub fn add_product<M: MulAdd>(&mut self, a: f64, b: f64) {
+        let product = a * b;
+        self.add(product);
+        self.error += M::product_error(a, b, product);
+    }
+
+    /// The sum. That of infinite terms has no error to add.
+    #[inline(always)]
+    pub fn total(self) -> f64 {
+        if self.value.is_finite() { self.value + self.error } else { self.value }
+    }
+
+    /// The sum of all terms but this one, which has its digits even if they are far smaller.
+    #[inline(always)]
+    pub fn without(self, term: f64) -> f64 {
+        let rest = self.value - term;
+        if self.value.is_finite() { rest + self.error } else { rest }
+    }
+}
+
+impl FromIterator<f64> for Sum {
+    #[inline(always)]
+    fn from_iter<I: IntoIterator<Item = f64>>(terms: I) -> Self {
+        let mut sum = Sum::default();
+        terms.into_iter().for_each(|term| sum.add(term));
+        sum
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -28,5 +74,14 @@ mod tests {
         assert_eq!(two_sum(1.0, 1e16), (1e16, 1.0));
         assert_eq!(fast_two_sum(1e16, 1.0), (1e16, 1.0));
         assert_eq!(fast_two_sum(0.0, 2.5), (2.5, 0.0));
+    }
+
+    #[test]
+    fn a_sum_without_a_term_has_the_digits_of_the_rest() {
+        let sum: Sum = [1.0, 1e-20, 2e-20].into_iter().collect();
+        assert_eq!(sum.total(), 1.0);
+        assert_eq!(sum.without(1.0), 1e-20 + 2e-20);
+        let infinite: Sum = [1.0, f64::INFINITY].into_iter().collect();
+        assert_eq!((infinite.total(), infinite.without(1.0)), (f64::INFINITY, f64::INFINITY));
     }
 }

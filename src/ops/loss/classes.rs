@@ -1,11 +1,12 @@
 //! What `cross_entropy` and `nll_loss` have in common: a class dim, weights, and positions to ignore.
 
 use crate::error::{Error, Result};
-use crate::float::Float;
+use crate::float::{DType, Float};
 use crate::grad_mode::is_grad_enabled;
 use crate::index::Indices;
 use crate::kernels::cross_entropy::{ClassTargets, Smoothing};
 use crate::kernels::elementwise::map;
+use crate::kernels::exact::Sum;
 use crate::kernels::reduce::sum;
 use crate::ops::loss::Reduction;
 use crate::shape::{Shape, Split};
@@ -92,7 +93,7 @@ impl<T: Float> Classes<T> {
         let kept = (0..self.target.len()).filter_map(|position| self.class(position));
         match self.weight {
             None => kept.count() as f64,
-            Some(_) => kept.fold(0.0, |sum, class| sum + self.weight_of(class).to_f64()),
+            Some(_) => kept.map(|class| self.weight_of(class).to_f64()).collect::<Sum>().total(),
         }
     }
 
@@ -100,6 +101,14 @@ impl<T: Float> Classes<T> {
     pub fn ignored(&self) -> crate::mask::Mask {
         let ignored = (0..self.target.len()).map(|position| self.class(position).is_none());
         crate::mask::Mask::from_parts(self.target.shape().clone(), ignored.collect())
+    }
+}
+
+/// The sum of all losses, as exact as one rounding in `T`.
+fn sum_of<T: Float>(losses: &[f64]) -> f64 {
+    match T::DTYPE {
+        DType::F32 => sum(losses),
+        DType::F64 => losses.iter().copied().collect::<Sum>().total(),
     }
 }
 
@@ -112,8 +121,8 @@ pub(super) fn reduce<T: Float>(
 ) -> Result<Tensor<T>> {
     let single = |value: f64| Ok(Tensor::from_parts(Shape::scalar(), vec![T::from_f64(value)]));
     match reduction {
-        Reduction::Sum => single(sum(&losses)),
-        Reduction::Mean => single(sum(&losses) / denominator),
+        Reduction::Sum => single(sum_of::<T>(&losses)),
+        Reduction::Mean => single(sum_of::<T>(&losses) / denominator),
         Reduction::None => Tensor::compute(positions.clone(), |out| map(&losses, out, T::from_f64)),
     }
 }

@@ -29,6 +29,7 @@ use crate::error::{Error, Result};
 use crate::float::Float;
 use crate::index::Indices;
 use crate::kernels::cross_entropy::{self as kernels, ProbabilityTargets, Smoothing, Upstream};
+use crate::kernels::exact::two_sum;
 use crate::kernels::softmax::Line;
 use crate::ops::loss::{Reduction, Target, ToTarget};
 use crate::shape::{Shape, keepdim};
@@ -221,11 +222,13 @@ impl<T: Float> CrossEntropyLoss<T> {
 
 /// How the smoothing e spreads each target over the classes.
 fn smoothing<T: Float>(label_smoothing: f64, classes: usize, weight: Option<&Tensor<T>>) -> Smoothing {
-    let total = |weight: &Tensor<T>| weight.as_slice().iter().fold(0.0, |sum, &weight| sum + weight.to_f64());
+    let total = |weight: &Tensor<T>| weight.as_slice().iter().map(|&weight| weight.to_f64()).collect();
+    let (target, target_low) = two_sum(1.0, -label_smoothing);
     Smoothing {
-        target: 1.0 - label_smoothing,
+        target,
+        target_low,
         every: label_smoothing / classes.max(1) as f64,
-        total_weight: weight.map_or(classes as f64, total),
+        total_weight: weight.map_or_else(|| [classes as f64].into_iter().collect(), total),
     }
 }
 
@@ -361,7 +364,7 @@ impl<T: Float> Backward<T> for SoftCrossEntropy<T> {
                     kernels::probability_gradients(x, shape[self.dim], targets, &self.lines, upstream, out);
                 })
             })?
-            .input(1, || losses()?.mul(&weights)?.mul(self.smoothing.target)?.mul(&upstreams()?))?
+            .input(1, || losses()?.mul(&weights.mul(self.smoothing.target)?)?.mul(&upstreams()?))?
             .input(2, || {
                 let each = losses()?.mul(&smoothed()?)?.mul(&upstreams()?)?;
                 each.sum_to(&class_shape(shape, self.dim))?.reshape(weight.shape())
