@@ -107,6 +107,14 @@ pub(super) fn exp<T: Float, M: MulAdd>(x: f64, low: f64) -> f64 {
     if x > highest { f64::INFINITY } else { value }
 }
 
+/// exp(x + low) 2^512 for x <= 0, where exp(x) would be subnormal or 0.
+#[inline(always)]
+pub(super) fn exp_scaled_up<M: MulAdd>(x: f64, low: f64) -> f64 {
+    let (high, low, rounded) = exp_parts::<f64, M>(x.max(-900.0), low);
+    let value = (high + low) * power_of_two(rounded + 512.0);
+    if x < -900.0 { 0.0 } else { value }
+}
+
 /// exp(x) - 1 as a sum of two numbers.
 #[inline(always)]
 fn expm1_parts<M: MulAdd>(x: f64) -> (f64, f64) {
@@ -195,7 +203,7 @@ const TWO_52: f64 = (1u64 << 52) as f64;
 fn tanh<T: Float, M: MulAdd>(x: f64) -> f64 {
     let (high, low) = expm1_parts::<M>(2.0 * x.abs());
     let (denominator, error) = two_sum(high, 2.0);
-    let value = quotient((high, low), (denominator, error + low));
+    let value = quotient::<M>((high, low), (denominator, error + low));
     let value = if x.abs() > 22.0 { 1.0 } else { value };
     let value = if x.abs() < 1e-9 { x.abs() } else { value };
     if x.is_nan() { x } else { value.copysign(x) }
@@ -212,23 +220,18 @@ fn sigmoid<T: Float, M: MulAdd>(x: f64) -> f64 {
     let e = (high * scale, low * scale);
     let (one_plus, error) = fast_two_sum(1.0, e.0);
     let denominator = fast_two_sum(one_plus, error + e.1);
-    let below = if magnitude > 40.0 { exp::<T, M>(-magnitude, 0.0) } else { quotient(e, denominator) };
-    let above = quotient((1.0, 0.0), denominator);
+    let below = if magnitude > 40.0 { exp::<T, M>(-magnitude, 0.0) } else { quotient::<M>(e, denominator) };
+    let above = quotient::<M>((1.0, 0.0), denominator);
     let value = if x < 0.0 { below } else { above };
     if x.is_nan() { x } else { value }
 }
 
 /// The quotient of two numbers given as unevaluated sums, with one step of correction.
 #[inline(always)]
-fn quotient((a, a_low): (f64, f64), (b, b_low): (f64, f64)) -> f64 {
+fn quotient<M: MulAdd>((a, a_low): (f64, f64), (b, b_low): (f64, f64)) -> f64 {
     let q = a / b;
-    // a - q b without a fused multiply-add: the product split into exact halves.
-    let split = |x: f64| {
-        let high = f64::from_bits(x.to_bits() & !0x07ff_ffff);
-        (high, x - high)
-    };
-    let ((q1, q2), (b1, b2)) = (split(q), split(b));
-    let remainder = (((a - q1 * b1) - q1 * b2) - q2 * b1) - q2 * b2;
+    let product = q * b;
+    let remainder = (a - product) - M::product_error(q, b, product);
     q + (remainder + a_low - q * b_low) / b
 }
 

@@ -76,6 +76,9 @@ pub fn set_instructions(instructions: Instructions) -> Result<()> {
 /// to be emulated is a call of a library function for every element.
 pub(crate) trait MulAdd: Copy {
     fn mul_add(a: f64, b: f64, c: f64) -> f64;
+
+    /// What the rounding of `product = a * b` left out.
+    fn product_error(a: f64, b: f64, product: f64) -> f64;
 }
 
 #[derive(Clone, Copy)]
@@ -89,12 +92,26 @@ impl MulAdd for Fused {
     fn mul_add(a: f64, b: f64, c: f64) -> f64 {
         a.mul_add(b, c)
     }
+    #[inline(always)]
+    fn product_error(a: f64, b: f64, product: f64) -> f64 {
+        a.mul_add(b, -product)
+    }
 }
 
 impl MulAdd for Separate {
     #[inline(always)]
     fn mul_add(a: f64, b: f64, c: f64) -> f64 {
         a * b + c
+    }
+    #[inline(always)]
+    fn product_error(a: f64, b: f64, product: f64) -> f64 {
+        // Halves have products without a rounding.
+        let split = |x: f64| {
+            let high = f64::from_bits(x.to_bits() & !0x07ff_ffff);
+            (high, x - high)
+        };
+        let ((a1, a2), (b1, b2)) = (split(a), split(b));
+        (((a1 * b1 - product) + a1 * b2) + a2 * b1) + a2 * b2
     }
 }
 

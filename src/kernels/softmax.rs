@@ -23,7 +23,7 @@
 //! long ones in pieces, so that exponentials are always computed many at once.
 
 use super::exact::two_sum;
-use super::functions::{exp, is_double, log1p};
+use super::functions::{exp, exp_scaled_up, is_double, log1p};
 use super::parallel;
 use super::simd::{MulAdd, dispatched};
 use crate::float::Float;
@@ -330,6 +330,20 @@ dispatched! {
         }
     }
 
+    /// Sums again where the terms may be subnormal: each has lost digits there, and together they lose
+    /// more than one rounding.
+    fn sum_tiny_terms_again<'a, T, M>(x: &'a [T], size: usize, lines: &'a mut [Line<T>]) {
+        for (x, line) in x.chunks_exact(size).zip(lines) {
+            if is_double::<T>() && line.others < 1e-290 {
+                let others = x.iter().filter(|&&x| x != line.max).map(|&x| {
+                    let (difference, low) = shifted(x, line.max);
+                    exp_scaled_up::<M>(difference, low)
+                });
+                line.others = others.sum::<f64>() * 2f64.powi(-512);
+            }
+        }
+    }
+
     /// `out[i] = ln(1 + others)` of line i.
     pub(super) fn log_denominators<'a, T, M>(lines: &'a [Line<T>], out: &'a mut [f64]) {
         for (out, line) in out.iter_mut().zip(lines) {
@@ -440,7 +454,9 @@ pub(crate) fn read_lines<T: Float>(x: &[T], size: usize, lines: &mut [Line<T>]) 
     }
     let together = parallel::lines_in_chunk(size);
     parallel::for_each_chunk(lines, together, |index, lines| {
-        read_some_lines(&x[index * together * size..][..lines.len() * size], size, lines);
+        let x = &x[index * together * size..][..lines.len() * size];
+        read_some_lines(x, size, lines);
+        sum_tiny_terms_again(x, size, lines);
     });
 }
 
@@ -469,6 +485,7 @@ pub(crate) fn log_softmax_lines<T: Float>(x: &[T], size: usize, out: &mut [T]) {
         let mut lines = vec![Line::default(); x.len() / size];
         let mut logs = vec![0.0; lines.len()];
         read_some_lines(x, size, &mut lines);
+        sum_tiny_terms_again(x, size, &mut lines);
         log_denominators(&lines, &mut logs);
         log_softmax_some_lines(x, size, &lines, &logs, out);
     });
