@@ -91,6 +91,22 @@ impl<T: Float> Tensor<T> {
     }
 }
 
+/// p sum(a) - a along a dim, with p the probabilities of the logits x, in recorded operations.
+///
+/// Where one probability is near 1, its p sum(a) and a may agree in all their digits. Since the p sum to
+/// 1, their difference is also the sum of the other a less sum(a) times the sum of the other p, which
+/// has its digits.
+pub(super) fn excess<T: Float>(x: &Tensor<T>, a: &Tensor<T>, dim: usize) -> Result<Tensor<T>> {
+    let (p, along) = (x.softmax(dim as isize)?, dim as isize);
+    let is_likely = p.gt(0.5)?;
+    // What is likely becomes minus the sum of the others; those stay as they are.
+    let less_the_likely = |x: &Tensor<T>| -> Result<Tensor<T>> {
+        let others = x.masked_fill(&is_likely, 0.0)?;
+        others.where_cond(&is_likely.not(), &others.sum(keepdim(along))?.neg()?)
+    };
+    less_the_likely(&p)?.mul(&a.sum(keepdim(along))?)?.sub(&less_the_likely(a)?)
+}
+
 fn dims_last(rank: usize, dims: &[usize]) -> SmallVec<[isize; 4]> {
     let kept = (0..rank).filter(|dim| !dims.contains(dim));
     kept.chain(dims.iter().copied()).map(|dim| dim as isize).collect()
@@ -154,8 +170,7 @@ impl<T: Float> Backward<T> for LogSoftmax {
     fn backward(&self, step: StepContext<T>, grad: Tensor<T>) -> Result<Gradients> {
         let x = step.input(0)?;
         if step.is_recording() {
-            let total = grad.sum(keepdim(self.dim as isize))?;
-            return Ok(grad.sub(&x.softmax(self.dim as isize)?.mul(&total)?)?.into());
+            return Ok(excess(x, &grad, self.dim)?.neg()?.into());
         }
         let dx = by_lines(self.dim, [x, &grad], |[x, grad], size, out| {
             kernels::log_softmax_gradient_lines(x, grad, size, out);

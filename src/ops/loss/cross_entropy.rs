@@ -32,7 +32,8 @@ use crate::kernels::cross_entropy::{self as kernels, ProbabilityTargets, Smoothi
 use crate::kernels::exact::two_sum;
 use crate::kernels::softmax::Line;
 use crate::ops::loss::{Reduction, Target, ToTarget};
-use crate::shape::{Shape, keepdim};
+use crate::ops::softmax::excess;
+use crate::shape::Shape;
 use crate::step::{Backward, Gradients, Step, StepContext};
 use crate::tensor::Tensor;
 
@@ -379,9 +380,7 @@ fn plain_gradient<T: Float>(
     upstream: &Tensor<T>,
     dim: usize,
 ) -> Result<Tensor<T>> {
-    let total = coefficients.sum(keepdim(dim as isize))?;
-    let upstream = over_classes(upstream, logits.shape(), dim)?;
-    logits.softmax(dim as isize)?.mul(&total)?.sub(coefficients)?.mul(&upstream)
+    excess(logits, coefficients, dim)?.mul(&over_classes(upstream, logits.shape(), dim)?)
 }
 
 /// The positions' upstream gradients, ready to be broadcast over the classes.
