@@ -122,6 +122,8 @@ fn expm1_parts<M: MulAdd>(x: f64) -> (f64, f64) {
     let x = if x < -60.0 { -60.0 } else { x };
     let x = if x > 708.0 { 708.0 } else { x };
     let rounded = M::mul_add(x, LOG2_E, ROUNDER);
+    // Above ln 2 / 2 the 1 would take digits of 2 exp(r); the series can do a little more than its range.
+    let rounded = if x.abs() < 0.42 { ROUNDER } else { rounded };
     let n = rounded - ROUNDER;
     let (r, r_low) = fast_two_sum(M::mul_add(n, -LN_2_HIGH, x), n * -LN_2_LOW);
     let tail = M::mul_add(r * r, polynomial::<M>(&TAYLOR, r), r_low);
@@ -181,8 +183,9 @@ fn log_parts<T: Float, M: MulAdd>(y: f64, low: f64) -> f64 {
     // The exponent as a float: with a bias that makes it positive, its bits are put below those of 2^52.
     let biased = f64::from_bits(TWO_52.to_bits() | (exponent.wrapping_add(1024 << 52) >> 52));
     let n = biased - (TWO_52 + 1024.0);
-    // The scale of `low` is that of the fraction.
-    let low = low * f64::from_bits(f64::to_bits(1.0).wrapping_sub(exponent));
+    // The scale of `low` is that of the fraction. It matters only for y near 1.
+    let scaled = low * f64::from_bits(f64::to_bits(1.0).wrapping_sub(exponent));
+    let low = if y > 1e300 { 0.0 } else { scaled };
     let f = fraction - 1.0; // exact
     let s = f / (2.0 + f);
     let z = s * s;
