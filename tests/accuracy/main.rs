@@ -49,6 +49,7 @@ fn compute<T: Float>(category: &Category<T>, arrangement: Arrangement) -> Result
         ("log_softmax", DIRECT, by_class(&x.log_softmax(dim)?)),
         ("softmax", DIRECT, by_class(&x.softmax(dim)?)),
     ];
+    #[allow(clippy::type_complexity)] // three closures, each of a type of its own
     let ways: [(&str, &dyn Fn(Reduction) -> Result<Tensor<T>>); 3] =
         [(DIRECT, &hard), ("with probabilities as targets", &soft), ("by log_softmax and nll_loss", &nll)];
     for (way, loss) in ways {
