@@ -88,7 +88,7 @@ fn check_all<T: Float>(table: &mut Table) {
                     let distances: Vec<u64> =
                         exact.iter().zip(&values).map(|(&e, &v)| representable_between(e, v)).collect();
                     if way == DIRECT {
-                        table.enter(&category.name, quantity, instructions, &distances);
+                        table.enter(&category.name, quantity, &distances);
                     }
                     for (at, (&exact, &value)) in exact.iter().zip(&values).enumerate() {
                         let off = if quantity == "lse" {
@@ -115,10 +115,12 @@ fn check_all<T: Float>(table: &mut Table) {
 }
 
 #[test]
-fn every_stored_answer_is_met_and_the_tables_are_printed() {
+fn every_stored_answer_is_met_as_the_tables_say() {
     let mut table = Table::default();
     check_all::<f32>(&mut table);
     check_all::<f64>(&mut table);
+    table.print_summary::<f32>();
+    table.print_summary::<f64>();
     table.print::<f32>();
     table.print::<f64>();
 }
@@ -127,7 +129,7 @@ fn every_stored_answer_is_met_and_the_tables_are_printed() {
 /// rounded twice.
 fn check_gradients<T: Float>(roundings: f64) {
     let mut failures = Failures::default();
-    let (mut worst, mut worst_in_units) = (Worst::default(), Worst::default());
+    let mut worst = Worst::default();
     let smallest = unit_in_the_last_place(T::DTYPE, 0.0) / T::epsilon().to_f64();
     let categories = Category::<T>::all();
     on_every_instruction_set(|instructions| {
@@ -144,16 +146,6 @@ fn check_gradients<T: Float>(roundings: f64) {
             for (row, of_row) in gradient.chunks(category.classes).enumerate() {
                 let place = || format!("{} row {row}, {instructions:?}", category.name);
                 let total: DoubleDouble = of_row.iter().map(|&g| DoubleDouble::from(g.to_f64())).sum();
-                let magnitude = of_row.iter().fold(T::zero(), |max, g| max.max(g.abs())).to_f64();
-                if magnitude > 1e-30 {
-                    worst_in_units.see(
-                        total.high.abs()
-                            / (of_row.iter().map(|g| Float::to_f64(g.abs())).sum::<f64>()
-                                * T::epsilon().to_f64()
-                                / 2.0),
-                        place,
-                    );
-                }
                 let roundings = of_row.iter().map(|&g| unit_in_the_last_place(T::DTYPE, g.to_f64()) / 2.0);
                 worst.see(total.high.abs() / roundings.sum::<f64>(), place);
             }
@@ -167,11 +159,6 @@ fn check_gradients<T: Float>(roundings: f64) {
         }
     });
     failures.assert_none();
-    println!(
-        "{}: .. and {:.3} times one rounding of the sum of the magnitudes",
-        T::DTYPE,
-        worst_in_units.error
-    );
     println!(
         "{}: the sum of a row's gradient is at most {:.3} times one rounding of each entry ({})",
         T::DTYPE,
