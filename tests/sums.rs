@@ -11,8 +11,11 @@ use tapegrad::{DType, Float, Tensor};
 /// How many units of the sum of all magnitudes a sum may be off.
 const BOUND: f64 = 4.0;
 
+/// A name, and the number at a position, with the help of a random one in [0, 1).
+type Kind = (&'static str, fn(usize, f64) -> f32);
+
 /// Numbers that a plain loop sums badly, each by its position.
-const KINDS: [(&str, fn(usize, f64) -> f32); 4] = [
+const KINDS: [Kind; 4] = [
     ("all the same", |_, _| 0.1),
     ("uniform", |_, random| random as f32),
     ("of both signs", |_, random| random as f32 - 0.5),

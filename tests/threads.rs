@@ -114,7 +114,8 @@ fn products_of_matrices() {
         let a = random::<f32>(&[rows, depth], 6).requires_grad();
         let b = random::<f32>(&[depth, columns], 7).requires_grad();
         assert_same_bits(&format!("product of ({rows}, {depth}) and ({depth}, {columns})"), || {
-            (a.zero_grad(), b.zero_grad());
+            a.zero_grad();
+            b.zero_grad();
             let product = a.matmul(&b)?;
             product.backward_with(&product.detach())?;
             Ok(bits(&[product.detach(), a.grad().unwrap(), b.grad().unwrap()]))
