@@ -95,6 +95,8 @@ pub mod guide {
     pub mod tape {}
     #[doc = include_str!("../docs/differences.md")]
     pub mod differences {}
+    #[doc = include_str!("../docs/accuracy.md")]
+    pub mod accuracy {}
 }
 
 /// The README's code blocks run as tests too.
