@@ -31,6 +31,7 @@
 //! * [`Tensor::backward`] and [`grad`] compute gradients, of any order. [`Tensor::tape`] shows what will
 //!   be played. [`guide::tape`] explains how it works.
 //! * [`CrossEntropyLoss`], [`NllLoss`] and the losses among the methods of [`Tensor`] compare with a target.
+//! * [`nn`] has what models are made of.
 //! * [`Backward`] is the trait for your own operations; the built-in ones use no other.
 //! * [`gradcheck` compares a rule with finite differences.
 //!
@@ -63,6 +64,7 @@ mod kernels;
 mod mask;
 mod metrics;
 mod nested;
+pub mod nn;
 mod ops;
 mod shape;
 mod step;

@@ -226,6 +226,34 @@ impl<T: Float> Tensor<T> {
         slot.value.clone().and_then(AnyTensor::downcast)
     }
 
+    /// Puts a gradient in the place of the accumulated one: one that was clipped, summed over several
+    /// machines, or known from elsewhere. It is kept as a constant.
+    ///
+    /// # Errors
+    /// [`Error::NotTracked`] for a constant; [`Error::NotLeaf`] for the result of a recorded step;
+    /// [`Error::Shape`] for a gradient of another shape.
+    pub fn set_grad(&self, gradient: Tensor<T>) -> Result<()> {
+        let op = "set_grad";
+        let node = self.node.as_ref().ok_or(Error::NotTracked { op })?;
+        if let Some(step) = node.name {
+            return Err(Error::NotLeaf { op, step });
+        }
+        if gradient.shape != self.shape {
+            let (expected, actual) = (self.shape.to_vec(), gradient.shape.to_vec());
+            return Err(Error::Shape { op, what: "the gradient", expected, actual });
+        }
+        let gradient = Tensor { node: None, ..gradient };
+        let old = node.grad().value.replace(AnyTensor::new(gradient));
+        drop(old); // outside the lock
+        Ok(())
+    }
+
+    /// Moves the accumulated gradient out: if nobody else holds it, it can be overwritten without a copy.
+    /// The next backward starts afresh, unless [`set_grad`](Tensor::set_grad) puts it back.
+    pub fn take_grad(&self) -> Option<Tensor<T>> {
+        self.node.as_ref().and_then(|node| node.grad().value.take()).and_then(AnyTensor::downcast)
+    }
+
     /// Forgets the accumulated gradient; the next backward starts afresh (PyTorch's
     /// `zero_grad(set_to_none=True)`).
     pub fn zero_grad(&self) {

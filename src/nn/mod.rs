@@ -1,0 +1,43 @@
+//! Models: what they are made of, what an optimizer sees of them, and how they start.
+//!
+//! A model is an ordinary struct. [`parameters!`](crate::parameters) names the fields that are trained,
+//! and an ordinary method runs it:
+//!
+//! ```
+//! use tapegrad::nn::{Module, Parameters};
+//! use tapegrad::{Result, Tensor, parameters};
+//!
+//! struct Line {
+//!     slope: Tensor,
+//!     intercept: Tensor,
+//! }
+//! parameters!(Line { slope, intercept });
+//!
+//! impl Module for Line {
+//!     fn forward(&self, x: &Tensor) -> Result<Tensor> {
+//!         x.mul(&self.slope)?.add(&self.intercept)
+//!     }
+//! }
+//!
+//! let line = Line {
+//!     slope: Tensor::new([2.0]).requires_grad(),
+//!     intercept: Tensor::new([1.0]).requires_grad(),
+//! };
+//! assert_eq!(line.forward(&Tensor::new([3.0]))?.to_vec(), [7.0]);
+//! let names: Vec<String> = line.named_parameters().into_iter().map(|(name, _)| name).collect();
+//! assert_eq!(names, ["slope", "intercept"]);
+//! # Ok::<(), tapegrad::Error>(())
+//! ```
+//!
+//! A model may have other models as fields, lists of them, or plain tensors: all of them are
+//! [`Parameters`], and their names are paths such as `layers.0.weight`. What can only be called on one
+//! tensor and return another is a [`Module`] too, and can stand in a list of layers. Nothing obliges a
+//! model to be one: a method `forward` that takes two inputs is as good.
+
+mod name;
+mod parameters;
+
+pub use crate::parameters;
+pub use name::Name;
+pub use parameters::{Module, Parameters};
+pub use rand_chacha::ChaCha8Rng;

@@ -1,0 +1,3 @@
+//! Models and what trains them: parameters, layers, optimizers, data.
+
+mod gradients;
