@@ -150,6 +150,25 @@ pub enum Error {
         allowed: &'static str,
     },
 
+    /// A window that is larger than the image over which it slides.
+    #[error(
+        "{op}: a kernel of {kernel} with dilation {dilation} does not fit a {along} of {size} with a padding of {padding} on each side"
+    )]
+    KernelSize {
+        /// The operation.
+        op: &'static str,
+        /// The dim: "height" or "width".
+        along: &'static str,
+        /// The number of elements of a window.
+        kernel: usize,
+        /// How far apart they are.
+        dilation: usize,
+        /// The size of the image.
+        size: usize,
+        /// What is added to it on each side.
+        padding: usize,
+    },
+
     /// A single value was asked of a tensor that has none or several.
     #[error("{op}: a tensor of shape {shape:?} is not a single value{hint}")]
     NotScalar {

@@ -4,7 +4,9 @@
 //! optimisation (`cargo test`), the compiler takes what it needs from here instead, which spares every
 //! test and example minutes of compiling the kernels again. Nothing calls these functions.
 
-use crate::{GradOptions, Indices, NllLoss, Reduction, Result, Tensor, float::Float, grad, keepdim};
+use crate::{
+    Conv2dOptions, GradOptions, Indices, NllLoss, Reduction, Result, Tensor, float::Float, grad, keepdim,
+};
 
 /// Keeps the instances from being dropped as unused.
 #[doc(hidden)]
@@ -23,6 +25,7 @@ fn use_operations<T: Float>(x: &Tensor<T>, labels: &Indices) -> Result<Tensor<T>
     let y = y.reshape([-1])?.flatten()?.squeeze(0)?.unsqueeze(0)?.transpose(0, 1)?.permute([0, 1])?;
     let y = y.broadcast_to(x.shape())?.narrow(0, 0, 1)?.select(0, 0)?;
     let y = Tensor::cat(&[&y, x], 0)?.matmul(&Tensor::stack(&[x, x], 0)?)?.linear(x, x)?.dot(x)?;
+    let y = y.conv2d(x, x, Conv2dOptions::new())?.max_pool2d(2)?;
     let losses = [
         y.cross_entropy(labels)?,
         y.cross_entropy(x)?,

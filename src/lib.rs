@@ -85,7 +85,10 @@ pub use kernels::simd::{Instructions, instructions, set_instructions};
 pub use mask::Mask;
 pub use metrics::{accuracy, error_rate};
 pub use nested::{Literal, Nested};
-pub use ops::{CrossEntropyLoss, NllLoss, Operand, Reduction, Target, ToTarget};
+pub use ops::{
+    Conv2dOptions, CrossEntropyLoss, HeightWidth, MaxPool2dOptions, NllLoss, Operand, Reduction, Target,
+    ToTarget,
+};
 pub use shape::{Dims, KeepDim, ResolvedDims, Shape, ToSizes, keepdim};
 pub use step::{Backward, Gradients, Step, StepContext};
 pub use tape::{Tape, TapeEntry};

@@ -5,7 +5,7 @@
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use tapegrad::{CrossEntropyLoss, Float, Indices, Reduction, Result, Tensor};
+use tapegrad::{Conv2dOptions, CrossEntropyLoss, Float, Indices, Reduction, Result, Tensor};
 
 /// What a computation leaves behind, in bits.
 type Bits = Vec<u64>;
@@ -119,6 +119,22 @@ fn products_of_matrices() {
             let product = a.matmul(&b)?;
             product.backward_with(&product.detach())?;
             Ok(bits(&[product.detach(), a.grad().unwrap(), b.grad().unwrap()]))
+        });
+    }
+}
+
+#[test]
+fn convolutions_and_pooling() {
+    for (images, channels, side, groups) in [(3, 2, 150, 1), (300, 4, 14, 2), (1, 40, 40, 1)] {
+        let x = random::<f32>(&[images, channels, side, side], 9).requires_grad();
+        let weight = random::<f32>(&[6, channels / groups, 3, 3], 10).requires_grad();
+        let options = Conv2dOptions::new().padding(1).groups(groups);
+        assert_same_bits(&format!("convolution of {images} images of {channels} channels"), || {
+            x.zero_grad();
+            weight.zero_grad();
+            let y = x.conv2d(&weight, None, options)?.max_pool2d(2)?;
+            y.backward_with(&y.detach())?;
+            Ok(bits(&[y.detach(), x.grad().unwrap(), weight.grad().unwrap()]))
         });
     }
 }

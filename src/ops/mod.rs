@@ -4,15 +4,19 @@
 mod binary;
 mod cast;
 mod compare;
+mod conv;
 mod gather;
 mod join;
 mod layout;
 mod loss;
 mod matmul;
 mod operators;
+mod pool;
 mod reduce;
 mod softmax;
 mod unary;
 
 pub use binary::Operand;
+pub use conv::{Conv2dOptions, HeightWidth};
 pub use loss::{CrossEntropyLoss, NllLoss, Reduction, Target, ToTarget};
+pub use pool::MaxPool2dOptions;

@@ -2,6 +2,7 @@
 //! random upstream gradients.
 
 mod casts;
+mod convolution;
 mod elementwise;
 mod indexing;
 mod layout;
