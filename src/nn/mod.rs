@@ -34,10 +34,21 @@
 //! tensor and return another is a [`Module`] too, and can stand in a list of layers. Nothing obliges a
 //! model to be one: a method `forward` that takes two inputs is as good.
 
+mod activation;
+mod dropout;
+pub mod init;
+mod linear;
 mod name;
 mod parameters;
+mod sequential;
 
 pub use crate::parameters;
+pub use activation::{Flatten, Gelu, Relu, Sigmoid, Softplus, Tanh};
+pub use dropout::Dropout;
+pub use linear::{Embedding, Linear};
 pub use name::Name;
 pub use parameters::{Module, Parameters};
+/// The generator that [`Dropout`] owns: the same numbers in every version, and a state that can be read and
+/// set.
 pub use rand_chacha::ChaCha8Rng;
+pub use sequential::Sequential;

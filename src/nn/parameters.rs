@@ -23,13 +23,13 @@ pub trait Parameters<T: Float = f32> {
     fn visit_mut(&mut self, name: &Name<'_>, visitor: &mut dyn FnMut(&Name<'_>, &mut Tensor<T>));
 
     /// Switches every layer that behaves differently in training, such as
-    /// `Dropout`, to training or to evaluation.
+    /// [`Dropout`](crate::nn::Dropout), to training or to evaluation.
     fn set_training(&mut self, training: bool) {
         let _ = training;
     }
 
     /// Calls the visitor with every random generator that the model owns, such as that of
-    /// `Dropout`: with them in a checkpoint, a run continues bit for bit.
+    /// [`Dropout`](crate::nn::Dropout): with them in a checkpoint, a run continues bit for bit.
     fn visit_generators(&mut self, name: &Name<'_>, visitor: &mut dyn FnMut(&Name<'_>, &mut ChaCha8Rng)) {
         let _ = (name, visitor);
     }

@@ -1,3 +1,4 @@
 //! Models and what trains them: parameters, layers, optimizers, data.
 
 mod gradients;
+mod layers;
