@@ -35,6 +35,7 @@
 //! model to be one: a method `forward` that takes two inputs is as good.
 
 mod activation;
+mod conv;
 mod dropout;
 pub mod init;
 mod linear;
@@ -44,6 +45,7 @@ mod sequential;
 
 pub use crate::parameters;
 pub use activation::{Flatten, Gelu, Relu, Sigmoid, Softplus, Tanh};
+pub use conv::{Conv2d, MaxPool2d};
 pub use dropout::Dropout;
 pub use linear::{Embedding, Linear};
 pub use name::Name;

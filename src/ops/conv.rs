@@ -50,10 +50,14 @@ impl From<[usize; 2]> for HeightWidth {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Conv2dOptions {
-    stride: HeightWidth,
-    padding: HeightWidth,
-    dilation: HeightWidth,
-    groups: usize,
+    /// How far apart windows begin.
+    pub stride: HeightWidth,
+    /// How many zeros surround the image on each side.
+    pub padding: HeightWidth,
+    /// How far apart the elements are that a window looks at.
+    pub dilation: HeightWidth,
+    /// Into how many groups the channels are divided.
+    pub groups: usize,
 }
 
 impl Default for Conv2dOptions {

@@ -20,9 +20,12 @@ use crate::tensor::Tensor;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MaxPool2dOptions {
-    kernel: HeightWidth,
-    stride: HeightWidth,
-    padding: HeightWidth,
+    /// The size of a window.
+    pub kernel: HeightWidth,
+    /// How far apart windows begin.
+    pub stride: HeightWidth,
+    /// How far the windows reach out of the image on each side.
+    pub padding: HeightWidth,
 }
 
 impl MaxPool2dOptions {

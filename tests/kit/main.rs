@@ -1,4 +1,5 @@
 //! Models and what trains them: parameters, layers, optimizers, data.
 
 mod gradients;
+mod images;
 mod layers;
