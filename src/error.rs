@@ -288,6 +288,39 @@ pub enum Error {
         differences: f64,
     },
 
+    /// A parameter that is to be updated has no gradient.
+    #[error("{op}: parameter {parameter:?} has no gradient; run backward first, or freeze it")]
+    MissingGradient {
+        /// The operation.
+        op: &'static str,
+        /// The parameter's name.
+        parameter: String,
+    },
+
+    /// The gradient of a parameter is infinite or nan.
+    #[error("{op}: the gradient of parameter {parameter:?} at {position:?} is {value}")]
+    NonFiniteGradient {
+        /// The operation.
+        op: &'static str,
+        /// The parameter's name.
+        parameter: String,
+        /// Where in it: the first such entry.
+        position: Vec<usize>,
+        /// The entry.
+        value: f64,
+    },
+
+    /// A parameter cannot be used as it is.
+    #[error("{op}: parameter {parameter:?} {problem}")]
+    Parameter {
+        /// The operation.
+        op: &'static str,
+        /// The parameter's name.
+        parameter: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+
     /// A failure that a user-defined operation reports in its own words.
     #[error("{op}: {message}")]
     Operation {

@@ -31,7 +31,7 @@
 //! * [`Tensor::backward`] and [`grad`] compute gradients, of any order. [`Tensor::tape`] shows what will
 //!   be played. [`guide::tape`] explains how it works.
 //! * [`CrossEntropyLoss`], [`NllLoss`] and the losses among the methods of [`Tensor`] compare with a target.
-//! * [`nn`] has what models are made of.
+//! * [`nn`] has what models are made of, [`optim`] what trains them, [`data`] what feeds them.
 //! * [`Backward`] is the trait for your own operations; the built-in ones use no other.
 //! * [`gradcheck` compares a rule with finite differences.
 //!
@@ -66,6 +66,7 @@ mod metrics;
 mod nested;
 pub mod nn;
 mod ops;
+pub mod optim;
 mod shape;
 mod step;
 mod tape;

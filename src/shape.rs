@@ -77,8 +77,8 @@ impl Shape {
         shape
     }
 
-    /// The coordinates of the element at a position in row-major order.
-    pub(crate) fn coordinates(&self, mut position: usize) -> Vec<usize> {
+    /// The coordinates of the element at a position in row-major order, outermost first.
+    pub fn coordinates(&self, mut position: usize) -> Vec<usize> {
         let mut coordinates = vec![0; self.len()];
         for (coordinate, &size) in coordinates.iter_mut().zip(self.iter()).rev() {
             *coordinate = position % size.max(1);

@@ -125,23 +125,13 @@ impl<T: Float> Embedding<T> {
         let outside = |&index: &i64| usize::try_from(index).map_or(true, |index| index >= count);
         if let Some(at) = indices.as_slice().iter().position(outside) {
             let (what, unit, value) = ("index", "a row", indices.as_slice()[at].into());
-            let position = coordinates(indices.shape(), at);
+            let position = indices.shape().coordinates(at);
             return Err(Error::OutOfRange { op, what, unit, position, value, size: count });
         }
         let rows = self.weight.index_select(0, indices.reshape([indices.len()])?)?;
         let shape: Vec<usize> = indices.shape().iter().chain(width).copied().collect();
         rows.reshape(&shape[..])
     }
-}
-
-/// Where an element of a shape stands, given its position in row-major order.
-fn coordinates(shape: &[usize], mut position: usize) -> Vec<usize> {
-    let mut coordinates = vec![0; shape.len()];
-    for (coordinate, &size) in coordinates.iter_mut().zip(shape).rev() {
-        *coordinate = position % size;
-        position /= size;
-    }
-    coordinates
 }
 
 /// For an embedding in a list of layers: the input holds the indices as whole numbers.
