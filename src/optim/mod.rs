@@ -22,16 +22,20 @@
 //! ```
 //!
 //! Optimizers hold no parameters: they borrow the model for a step, update it in place, and remember what
-//! they need by the parameters' names.
+//! they need by the parameters' names. [`Lbfgs`] is the odd one out. It is for objectives without noise,
+//! evaluates the model itself, and runs to the minimum in one call.
 
 mod adam;
 mod clip;
+mod lbfgs;
+mod line_search;
 mod schedule;
 mod sgd;
 mod state;
 
 pub use adam::{Adam, AdamW};
 pub use clip::{clip_grad_norm, clip_grad_value};
+pub use lbfgs::{End, Lbfgs, Minimum, Progress};
 pub use schedule::Schedule;
 pub use sgd::Sgd;
 pub use state::{OptimizerState, ParameterState};
