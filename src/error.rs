@@ -321,6 +321,39 @@ pub enum Error {
         problem: String,
     },
 
+    /// A file cannot be opened, read or written.
+    #[error("{op}: {path}: {message}")]
+    File {
+        /// The operation.
+        op: &'static str,
+        /// The path as it was given.
+        path: String,
+        /// What the system calls it.
+        kind: std::io::ErrorKind,
+        /// What the system says.
+        message: String,
+    },
+
+    /// A file was cut off, tampered with, or is something else altogether.
+    #[error("{op}: {path} is not a whole safetensors file: {message}")]
+    FileFormat {
+        /// The operation.
+        op: &'static str,
+        /// The path as it was given.
+        path: String,
+        /// What is wrong with it.
+        message: String,
+    },
+
+    /// Saved tensors are not those that are to be restored.
+    #[error("{op}: the saved state does not fit: {}", listed(differences))]
+    StateMismatch {
+        /// The operation.
+        op: &'static str,
+        /// Every difference.
+        differences: Vec<Difference>,
+    },
+
     /// A failure that a user-defined operation reports in its own words.
     #[error("{op}: {message}")]
     Operation {
@@ -329,4 +362,73 @@ pub enum Error {
         /// What went wrong and what to do.
         message: String,
     },
+}
+
+/// How a saved state differs from what is to be restored; see [`Error::StateMismatch`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Difference {
+    /// A tensor is not among those that were saved.
+    #[error("{name} {shape:?} is missing")]
+    Missing {
+        /// Its name.
+        name: String,
+        /// The shape that is expected.
+        shape: Vec<usize>,
+    },
+
+    /// A tensor was saved, and there is none of its name.
+    #[error("{name} {shape:?} is unexpected")]
+    Unexpected {
+        /// Its name.
+        name: String,
+        /// Its shape.
+        shape: Vec<usize>,
+    },
+
+    /// A tensor has another shape.
+    #[error("{name} is {actual:?}, expected {expected:?}")]
+    Shape {
+        /// Its name.
+        name: String,
+        /// The shape that is expected.
+        expected: Vec<usize>,
+        /// The shape that was saved.
+        actual: Vec<usize>,
+    },
+
+    /// A tensor has another precision.
+    #[error("{name} is {actual}, expected {expected}")]
+    DType {
+        /// Its name.
+        name: String,
+        /// The precision that is expected.
+        expected: crate::DType,
+        /// What was saved.
+        actual: String,
+    },
+
+    /// The state of a random generator is not among those that were saved.
+    #[error("the generator {name} is missing")]
+    MissingGenerator {
+        /// Its name.
+        name: String,
+    },
+
+    /// The state of a random generator was saved, and there is none of its name.
+    #[error("the generator {name} is unexpected")]
+    UnexpectedGenerator {
+        /// Its name.
+        name: String,
+    },
+}
+
+/// The first differences, and how many more there are.
+fn listed(differences: &[Difference]) -> String {
+    const LISTED: usize = 10;
+    let mut parts: Vec<String> = differences.iter().take(LISTED).map(Difference::to_string).collect();
+    if differences.len() > LISTED {
+        parts.push(format!("and {} more", differences.len() - LISTED));
+    }
+    parts.join("; ")
 }

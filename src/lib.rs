@@ -32,8 +32,9 @@
 //!   be played. [`guide::tape`] explains how it works.
 //! * [`CrossEntropyLoss`], [`NllLoss`] and the losses among the methods of [`Tensor`] compare with a target.
 //! * [`nn`] has what models are made of, [`optim`] what trains them, [`data`] what feeds them.
+//!   `io` (feature `safetensors`) keeps them in files.
 //! * [`Backward`] is the trait for your own operations; the built-in ones use no other.
-//! * [`gradcheck` compares a rule with finite differences.
+//! * [`gradcheck`] compares a rule with finite differences.
 //!
 //! # Conventions
 //!
@@ -60,6 +61,8 @@ mod grad_mode;
 mod gradcheck;
 mod index;
 mod instances;
+#[cfg(feature = "safetensors")]
+pub mod io;
 mod kernels;
 mod mask;
 mod metrics;
@@ -75,7 +78,7 @@ mod tensor;
 pub use anomaly::{NonFinite, StepPart};
 pub use backward::{GradOptions, backward, find_non_finite, grad};
 pub use buffer::{live_bytes, recycled_bytes, release_recycled_memory, set_recycled_memory_limit};
-pub use error::{Error, Result};
+pub use error::{Difference, Error, Result};
 pub use float::{DType, Float};
 pub use grad_mode::{enable_grad, is_grad_enabled, no_grad};
 pub use gradcheck::{GradCheck, gradcheck, gradgradcheck};

@@ -143,7 +143,7 @@ mod tests {
         assert_eq!(shown([6, 1000]).len(), 36);
         let cut = shown([1000, 2]);
         assert_eq!(cut, [0, 1, 2, 3, 4, 5, 1994, 1995, 1996, 1997, 1998, 1999]);
-        assert_eq!(shown([0, 5]), []);
+        assert_eq!(shown([0, 5]), Vec::<usize>::new());
         assert_eq!(shown([]), [0]);
     }
 }

@@ -265,7 +265,7 @@ mod tests {
             (Nonlinearity::Linear, 1.0),
             (Nonlinearity::Sigmoid, 1.0),
             (Nonlinearity::Tanh, 1.6666666666666667),
-            (Nonlinearity::Relu, 1.4142135623730951),
+            (Nonlinearity::Relu, std::f64::consts::SQRT_2),
             (Nonlinearity::LeakyRelu(0.01), 1.4141428569978354),
             (Nonlinearity::LeakyRelu(5f64.sqrt()), 0.5773502691896257),
             (Nonlinearity::Selu, 0.75),

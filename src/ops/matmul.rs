@@ -202,7 +202,7 @@ mod tests {
             let (a, b) = (Tensor::<f64>::ones(a).unwrap(), Tensor::<f64>::ones(b).unwrap());
             a.matmul(&b).map(|product| product.shape().to_vec())
         };
-        assert_eq!(shape(&[3], &[3]).unwrap(), []);
+        assert_eq!(shape(&[3], &[3]).unwrap(), Vec::<usize>::new());
         assert_eq!(shape(&[3], &[3, 2]).unwrap(), [2]);
         assert_eq!(shape(&[2, 3], &[3]).unwrap(), [2]);
         assert_eq!(shape(&[2, 3], &[3, 4]).unwrap(), [2, 4]);
