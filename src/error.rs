@@ -288,6 +288,32 @@ pub enum Error {
         differences: f64,
     },
 
+    /// A number that must be finite is infinite or nan.
+    #[error("{op}: {what} at {position:?} is {value}")]
+    NotFinite {
+        /// The operation.
+        op: &'static str,
+        /// What the number is.
+        what: &'static str,
+        /// Where it stands.
+        position: Vec<usize>,
+        /// The number.
+        value: f64,
+    },
+
+    /// A field of a table is not a finite number.
+    #[error("{op}: row {row}, column {column}: {text:?} is not a finite number")]
+    NotANumber {
+        /// The operation.
+        op: &'static str,
+        /// The row, counted from 0.
+        row: usize,
+        /// The column, counted from 0.
+        column: usize,
+        /// The field, or its beginning.
+        text: String,
+    },
+
     /// A parameter that is to be updated has no gradient.
     #[error("{op}: parameter {parameter:?} has no gradient; run backward first, or freeze it")]
     MissingGradient {

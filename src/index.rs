@@ -120,6 +120,36 @@ impl Indices {
         Ok(Indices { shape: sizes.into(), values: self.values.clone() })
     }
 
+    /// The integers at these positions along a dim, in their order: the labels of a batch.
+    ///
+    /// # Errors
+    /// Those of [`Tensor::index_select`](crate::Tensor::index_select).
+    pub fn index_select(&self, dim: isize, index: impl ToIndices) -> Result<Self> {
+        let op = "index_select";
+        let (dim, index) = (self.shape.dim(op, dim)?, index.to_indices(op)?);
+        if index.rank() > 1 {
+            let shape = index.shape().to_vec();
+            return Err(Error::Rank { op, what: "the index", expected: "1", shape });
+        }
+        if self.rank() == 0 && index.len() != 1 {
+            let (expected, actual) = (vec![1], index.shape().to_vec());
+            return Err(Error::Shape { op, what: "the index of a single value", expected, actual });
+        }
+        let split = self.shape.split_at_dim(dim);
+        index.check_range(op, ("index", "a position"), split.size, None)?;
+        let shape = self.shape.with_size(dim, index.len());
+        let mut values = Vec::new();
+        let bytes = shape.checked_elements(op)?.saturating_mul(size_of::<i64>());
+        values.try_reserve_exact(shape.elements()).map_err(|_| Error::OutOfMemory { bytes })?;
+        for outer in 0..split.outer {
+            for &at in index.as_slice() {
+                let start = (outer * split.size + at as usize) * split.inner;
+                values.extend_from_slice(&self.values[start..start + split.inner]);
+            }
+        }
+        Ok(Indices::from_parts(shape, values))
+    }
+
     /// Checks that every integer lies in `0..size`, except those equal to `ignore`.
     ///
     /// # Errors
@@ -144,6 +174,14 @@ impl Indices {
                 size,
             }),
         }
+    }
+}
+
+/// One dim.
+impl FromIterator<i64> for Indices {
+    fn from_iter<I: IntoIterator<Item = i64>>(values: I) -> Self {
+        let values: Vec<i64> = values.into_iter().collect();
+        Indices::from_parts(values.len().into(), values)
     }
 }
 
@@ -259,6 +297,23 @@ mod tests {
             error,
             "Indices::new: an index is 18446744073709551615, it must be within the range of i64"
         );
+    }
+
+    #[test]
+    fn index_select_picks_along_any_dim() {
+        let table = Indices::new([[0, 1, 2], [3, 4, 5]]).unwrap();
+        let picked = |dim, index: &[i64]| table.index_select(dim, index).map(|picked| picked.to_vec());
+        assert_eq!(picked(0, &[1, 1, 0]), Ok(vec![3, 4, 5, 3, 4, 5, 0, 1, 2]));
+        assert_eq!(picked(-1, &[2, 0]), Ok(vec![2, 0, 5, 3]));
+        assert_eq!(table.index_select(1, [2]).unwrap().shape(), &[2, 1]);
+        assert_eq!(picked(0, &[]), Ok(vec![]));
+        assert!(matches!(picked(0, &[2]), Err(Error::OutOfRange { value: 2, size: 2, .. })));
+        assert!(matches!(picked(0, &[-1]), Err(Error::OutOfRange { .. })));
+        assert!(matches!(picked(2, &[0]), Err(Error::DimOutOfRange { .. })));
+        assert!(matches!(table.index_select(0, [[0]]), Err(Error::Rank { .. })));
+        let single = Indices::new(7).unwrap();
+        assert_eq!(single.index_select(0, [0]).unwrap().to_vec(), [7]);
+        assert!(matches!(single.index_select(0, [0, 0]), Err(Error::Shape { .. })));
     }
 
     #[test]
