@@ -75,6 +75,7 @@ pub struct Step<'a, T: Float, R> {
     rule: R,
     inputs: SmallVec<[StepInput<'a, T>; 3]>,
     saves_output: bool,
+    prepared: Option<Tensor<T>>,
 }
 
 struct StepInput<'a, T: Float> {
@@ -85,7 +86,7 @@ struct StepInput<'a, T: Float> {
 impl<'a, T: Float, R: Backward<T>> Step<'a, T, R> {
     /// A step with this rule and no inputs yet.
     pub fn new(rule: R) -> Self {
-        Step { rule, inputs: SmallVec::new(), saves_output: false }
+        Step { rule, inputs: SmallVec::new(), saves_output: false, prepared: None }
     }
 
     /// Adds an input whose value the rule does not need. Its precision may differ from the output's.
@@ -112,6 +113,14 @@ impl<'a, T: Float, R: Backward<T>> Step<'a, T, R> {
         self
     }
 
+    /// Saves a constant that was computed beside the output, for
+    /// [`take_prepared`](StepContext::take_prepared). Unlike a field of the rule, the rule gets it by value and
+    /// may overwrite it.
+    pub fn saving_prepared(mut self, prepared: impl Into<Option<Tensor<T>>>) -> Self {
+        self.prepared = prepared.into();
+        self
+    }
+
     /// The output as the result of this step. It is a constant, and nothing is kept, if no input
     /// requires a gradient or inside [`no_grad`](crate::no_grad).
     pub fn record(self, output: Tensor<T>) -> Tensor<T> {
@@ -128,6 +137,7 @@ impl<'a, T: Float, R: Backward<T>> Step<'a, T, R> {
             rule: self.rule,
             inputs: self.inputs.iter().map(|input| input.saved.map(Tensor::detach)).collect(),
             output: self.saves_output.then(|| output.clone()),
+            prepared: self.prepared.map(|prepared| prepared.with_node(None)),
         };
         let recorded = Recorded { rule: Arc::new(saved), inputs };
         let node = Node::step(output.shape().clone(), T::DTYPE, name, recorded);
@@ -135,11 +145,14 @@ impl<'a, T: Float, R: Backward<T>> Step<'a, T, R> {
     }
 }
 
+type SavedInputs<T> = SmallVec<[Option<Tensor<T>>; 2]>;
+
 /// A rule and the constants that it saved.
 struct SavedStep<T: Float, R> {
     rule: R,
-    inputs: SmallVec<[Option<Tensor<T>>; 2]>,
+    inputs: SavedInputs<T>,
     output: Option<Tensor<T>>,
+    prepared: Option<Tensor<T>>,
 }
 
 impl<T: Float, R: Backward<T>> AnyRule for SavedStep<T, R> {
@@ -151,8 +164,9 @@ impl<T: Float, R: Backward<T>> AnyRule for SavedStep<T, R> {
         let connect = |tensor: Tensor<T>, node: Option<&Arc<Node>>| {
             if played.recording { tensor.with_node(node.cloned()) } else { tensor }
         };
-        let context = |inputs: SmallVec<[Option<Tensor<T>>; 2]>, output: Option<Tensor<T>>| StepContext {
+        let context = |inputs: SavedInputs<T>, output: Option<Tensor<T>>, prepared| StepContext {
             name: self_name(played.node),
+            prepared,
             inputs: inputs
                 .into_iter()
                 .zip(played.inputs)
@@ -163,9 +177,10 @@ impl<T: Float, R: Backward<T>> AnyRule for SavedStep<T, R> {
             recording: played.recording,
         };
         let gradients = match Arc::try_unwrap(self) {
-            Ok(step) => step.rule.backward(context(step.inputs, step.output), grad)?,
+            Ok(step) => step.rule.backward(context(step.inputs, step.output, step.prepared), grad)?,
             Err(shared) => {
-                shared.rule.backward(context(shared.inputs.clone(), shared.output.clone()), grad)?
+                let SavedStep { rule, inputs, output, prepared } = &*shared;
+                rule.backward(context(inputs.clone(), output.clone(), prepared.clone()), grad)?
             }
         };
         let Gradients { gradients, count, .. } = gradients;
@@ -185,8 +200,9 @@ fn self_name(node: &Node) -> &'static str {
 /// What a rule is given of its step: the saved values, and which gradients are wanted.
 pub struct StepContext<T: Float> {
     name: &'static str,
-    inputs: SmallVec<[Option<Tensor<T>>; 2]>,
+    inputs: SavedInputs<T>,
     output: Option<Tensor<T>>,
+    prepared: Option<Tensor<T>>,
     needed: SmallVec<[bool; 4]>,
     recording: bool,
 }
@@ -216,6 +232,12 @@ impl<T: Float> StepContext<T> {
     pub fn take_input(&mut self, index: usize) -> Result<Tensor<T>> {
         let saved = self.inputs.get_mut(index).and_then(Option::take);
         saved.ok_or(Error::NotSaved { step: self.name, what: "the input that the rule asks for" })
+    }
+
+    /// The constant that [`Step::saving_prepared`] saved, if there is one, moved out: unless the graph is kept
+    /// for another backward pass, nobody else holds it.
+    pub fn take_prepared(&mut self) -> Option<Tensor<T>> {
+        self.prepared.take()
     }
 
     /// Whether the gradient of this input is wanted. Others need not be computed, and are dropped.

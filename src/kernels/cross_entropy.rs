@@ -3,11 +3,12 @@
 //! Lines of `size` logits lie one after the other. All is computed in `f64` and rounded once at the end.
 
 use super::exact::{Sum, two_sum};
-use super::functions::is_double;
+use super::functions::{is_double, unit};
 use super::parallel;
+use super::short_lines::{SHORT, ShortLines};
 use super::simd::{MulAdd, dispatched};
-use super::softmax::{BLOCK, Line, SHORT, ShortLines};
-use super::softmax::{lines_in_block, log_denominators, map_exponentials, read_lines, shifted};
+use super::softmax::{Line, exponentiate_line, log_denominators, map_exponentials, read_lines};
+use super::softmax::{scale_exponentials, shifted};
 use crate::float::Float;
 
 /// How a target is spread over the classes: `target` stays where it is, every class gets `every`.
@@ -55,6 +56,16 @@ impl<T: Float> ClassTargets<'_, T> {
     #[inline(always)]
     fn weight_of(&self, class: usize) -> f64 {
         self.weight.map_or(1.0, |weight| weight[class].to_f64())
+    }
+
+    /// What the exponentials of a line are multiplied by, without smoothing: g a / (1 + others).
+    #[inline(always)]
+    fn factor(&self, line: usize, others: f64, upstream: Upstream<T>) -> f64 {
+        let weight = match self.weight {
+            Some(_) => self.class(line).map_or(0.0, |class| self.weight_of(class)),
+            None => 1.0,
+        };
+        upstream.of(line) * weight / (1.0 + others)
     }
 
     /// The targets of some of the lines.
@@ -128,6 +139,7 @@ dispatched! {
         }
     }
 
+    /// The gradients of lines that were read before.
     fn class_gradients_of_some_lines<'a, T, M>(
         x: Option<&'a [T]>,
         size: usize,
@@ -138,34 +150,66 @@ dispatched! {
     ) {
         let Smoothing { target: on_target, every, total_weight, .. } = targets.smoothing;
         if every == 0.0 && size <= SHORT {
-            return short_class_gradients::<T, M>(x, size, targets, lines, upstream, out);
+            let mut block = ShortLines::new(size);
+            for (index, lines) in lines.chunks(block.lines()).enumerate() {
+                let first = index * block.lines();
+                let range = first * size..(first + lines.len()) * size;
+                block.exponentials_of::<M>(x.map_or(&out[range.clone()], |x| &x[range.clone()]), lines);
+                write_gradients_of_block(&mut block, lines, first, targets, upstream, &mut out[range]);
+            }
+            return;
         }
-        map_exponentials::<T, M>(x, size, lines, out, |i, offset, exponentials, out| {
+        map_exponentials::<T, M>(x, size, lines, out, |i, offset, out| {
             let Some(class) = targets.class(i) else { return out.fill(T::zero()) };
-            let denominator = 1.0 + lines[i].others;
-            let (factor, others) = (upstream.of(i), lines[i].others);
-            let target_weight = targets.weight_of(class);
+            let others = lines[i].others;
             let here = class.checked_sub(offset).filter(|&here| here < out.len());
             if every == 0.0 {
-                // p a for the other classes; for the target, minus what the others have together.
-                let scale = factor * target_weight / denominator;
-                for (out, &exponential) in out.iter_mut().zip(exponentials) {
-                    *out = T::from_f64(scale * exponential);
-                }
-                if let Some(here) = here {
-                    out[here] = T::from_f64(-scale * rest(exponentials[here], others));
-                }
-                return;
+                return gradient_from_exponentials::<T, M>(out, here, others, targets.factor(i, others, upstream));
             }
-            for (c, (out, &exponential)) in out.iter_mut().zip(exponentials).enumerate() {
-                let weight = targets.weight_of(offset + c);
+            let (factor, denominator) = (upstream.of(i), 1.0 + others);
+            let moved = on_target * targets.weight_of(class);
+            for (c, out) in out.iter_mut().enumerate() {
+                let (weight, exponential) = (targets.weight_of(offset + c), out.to_f64() / unit::<T>());
                 let is_target = Some(c) == here;
-                let moved = on_target * target_weight;
                 let own = every * weight + if is_target { moved } else { 0.0 };
                 let of_others = every * total_weight.without(weight) + if is_target { 0.0 } else { moved };
-                *out = T::from_f64(factor * (difference::<M>((exponential, of_others), (own, rest(exponential, others))) / denominator));
+                let terms = difference::<M>((exponential, of_others), (own, rest(exponential, others)));
+                *out = T::from_f64(factor * (terms / denominator));
             }
         });
+    }
+
+    /// Reads the lines and computes their gradients in one go, with one exponential an element. There is no
+    /// smoothing.
+    fn read_lines_and_class_gradients<'a, T, M>(
+        x: &'a [T],
+        size: usize,
+        targets: ClassTargets<'a, T>,
+        upstream: Upstream<'a, T>,
+        lines: &'a mut [Line<T>],
+        out: &'a mut [T],
+    ) {
+        if size <= SHORT {
+            let mut block = ShortLines::new(size);
+            let together = block.lines();
+            let in_and_out = x.chunks(block.elements()).zip(out.chunks_mut(block.elements()));
+            for (index, ((x, out), lines)) in in_and_out.zip(lines.chunks_mut(together)).enumerate() {
+                block.read::<M>(x, lines);
+                write_gradients_of_block(&mut block, lines, index * together, targets, upstream, out);
+            }
+            return;
+        }
+        let in_and_out = x.chunks_exact(size).zip(out.chunks_exact_mut(size));
+        for (i, ((x, out), line)) in in_and_out.zip(lines).enumerate() {
+            *line = exponentiate_line::<T, M>(x, out);
+            match targets.class(i) {
+                Some(class) => {
+                    let factor = targets.factor(i, line.others, upstream);
+                    gradient_from_exponentials::<T, M>(out, Some(class), line.others, factor);
+                }
+                None => out.fill(T::zero()),
+            }
+        }
     }
 
     fn probability_losses_of_some_lines<'a, T, M>(
@@ -208,7 +252,7 @@ dispatched! {
         out: &'a mut [T],
     ) {
         let mut total = Sum::default();
-        map_exponentials::<T, M>(x, size, lines, out, |i, offset, exponentials, out| {
+        map_exponentials::<T, M>(x, size, lines, out, |i, offset, out| {
             let probabilities = &targets.probabilities[i * size..(i + 1) * size];
             let coefficient = |c: usize| {
                 let share = targets.smoothing.target * probabilities[c].to_f64() + targets.smoothing.every;
@@ -218,47 +262,52 @@ dispatched! {
                 total = (0..size).map(coefficient).collect();
             }
             let (factor, others) = (upstream.of(i), lines[i].others);
-            for (c, (out, &exponential)) in out.iter_mut().zip(exponentials).enumerate() {
-                let own = coefficient(offset + c);
-                *out = T::from_f64(factor * (difference::<M>((exponential, total.without(own)), (own, rest(exponential, others))) / (1.0 + others)));
+            for (c, out) in out.iter_mut().enumerate() {
+                let (own, exponential) = (coefficient(offset + c), out.to_f64() / unit::<T>());
+                let terms = difference::<M>((exponential, total.without(own)), (own, rest(exponential, others)));
+                *out = T::from_f64(factor * (terms / (1.0 + others)));
             }
         });
     }
 }
 
-/// Gradients without smoothing for many short lines at once.
+/// The gradient without smoothing from the exponentials in `out`, in units: p a for the other classes; for the
+/// target, minus what the others have together.
 #[inline(always)]
-fn short_class_gradients<T: Float, M: MulAdd>(
-    x: Option<&[T]>,
-    size: usize,
-    targets: ClassTargets<T>,
+fn gradient_from_exponentials<T: Float, M: MulAdd>(
+    out: &mut [T],
+    target: Option<usize>,
+    others: f64,
+    factor: f64,
+) {
+    let of_target = target.map(|target| {
+        let exponential = out[target].to_f64() / unit::<T>();
+        T::from_f64(-factor * rest(exponential, others))
+    });
+    scale_exponentials::<T, M>(out, factor);
+    if let (Some(target), Some(of_target)) = (target, of_target) {
+        out[target] = of_target;
+    }
+}
+
+/// The same for a block of short lines. `first` is the number of its first line.
+#[inline(always)]
+fn write_gradients_of_block<T: Float>(
+    block: &mut ShortLines<T>,
     lines: &[Line<T>],
+    first: usize,
+    targets: ClassTargets<T>,
     upstream: Upstream<T>,
     out: &mut [T],
 ) {
-    let together = lines_in_block(size);
-    let mut block = ShortLines::new();
-    let (mut scales, mut of_targets) = ([0.0; BLOCK], [0.0; BLOCK]);
-    for (index, (lines, out)) in lines.chunks(together).zip(out.chunks_mut(together * size)).enumerate() {
-        let (first, count) = (index * together, lines.len());
-        block.of_lines::<T, M>(x.map_or(&*out, |x| &x[first * size..][..out.len()]), size, lines);
-        for (i, line) in lines.iter().enumerate() {
-            let Some(class) = targets.class(first + i) else { continue };
-            scales[i] = upstream.of(first + i) * targets.weight_of(class) / (1.0 + line.others);
-            of_targets[i] = -scales[i] * rest(block.exponentials[class * count + i], line.others);
-        }
-        for (c, on_side) in block.exponentials.chunks_exact(count).take(size).enumerate() {
-            let mut place = c;
-            for (&exponential, &scale) in on_side.iter().zip(&scales) {
-                out[place] = T::from_f64(scale * exponential);
-                place += size;
+    block.write(|i| targets.factor(first + i, lines[i].others, upstream), out);
+    for (i, (line, out)) in lines.iter().zip(out.chunks_exact_mut(block.size())).enumerate() {
+        match targets.class(first + i) {
+            Some(class) => {
+                let rest = rest(block.exponential(i, class), line.others);
+                out[class] = T::from_f64(-block.factor(i) * rest);
             }
-        }
-        for (i, out) in out.chunks_exact_mut(size).enumerate() {
-            match targets.class(first + i) {
-                Some(class) => out[class] = T::from_f64(of_targets[i]),
-                None => out.fill(T::zero()),
-            }
+            None => out.fill(T::zero()),
         }
     }
 }
@@ -333,6 +382,29 @@ pub(crate) fn class_gradients<T: Float>(
         let x = x.map(|x| &x[first * size..][..out.len()]);
         let (targets, upstream) = (targets.part(first, count), upstream.part(first, count));
         class_gradients_of_some_lines(x, size, targets, &lines[first..first + count], upstream, out);
+    });
+}
+
+/// The loss of each line, and the gradients without smoothing, from one pass over the logits.
+pub(crate) fn class_losses_and_gradients<T: Float>(
+    x: &[T],
+    size: usize,
+    targets: ClassTargets<T>,
+    upstream: Upstream<T>,
+    losses: &mut [f64],
+    out: &mut [T],
+) {
+    if size == 0 {
+        return losses.fill(0.0); // every target is ignored
+    }
+    let together = parallel::lines_in_chunk(size);
+    parallel::for_each_chunk_of_two(out, together * size, losses, together, |index, out, losses| {
+        let first = index * together;
+        let x = &x[first * size..][..out.len()];
+        let (targets, upstream) = (targets.part(first, losses.len()), upstream.part(first, losses.len()));
+        let mut lines = vec![Line::default(); losses.len()];
+        read_lines_and_class_gradients(x, size, targets, upstream, &mut lines, out);
+        class_losses_of_some_lines(x, size, targets, &lines, losses);
     });
 }
 

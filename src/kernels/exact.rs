@@ -28,6 +28,18 @@ pub(crate) struct Sum {
 }
 
 impl Sum {
+    /// A sum that was taken elsewhere, and what its roundings left out.
+    #[inline(always)]
+    pub fn new(value: f64, error: f64) -> Self {
+        Sum { value, error }
+    }
+
+    #[inline(always)]
+    pub fn add_sum(&mut self, other: Sum) {
+        self.add(other.value);
+        self.error += other.error;
+    }
+
     #[inline(always)]
     pub fn add(&mut self, term: f64) {
         let (value, error) = two_sum(self.value, term);

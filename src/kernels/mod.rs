@@ -11,5 +11,6 @@ pub(crate) mod layout;
 pub(crate) mod matmul;
 pub(crate) mod parallel;
 pub(crate) mod reduce;
+mod short_lines;
 pub(crate) mod simd;
 pub(crate) mod softmax;

@@ -21,3 +21,21 @@ pub(crate) fn for_each_chunk<A: Send>(a: &mut [A], length: usize, f: impl Fn(usi
     }
     a.chunks_mut(length).enumerate().for_each(|(index, a)| f(index, a));
 }
+
+/// The same for chunks of two slices that belong together.
+pub(crate) fn for_each_chunk_of_two<A: Send, B: Send>(
+    a: &mut [A],
+    a_length: usize,
+    b: &mut [B],
+    b_length: usize,
+    f: impl Fn(usize, &mut [A], &mut [B]) + Sync,
+) {
+    #[cfg(feature = "rayon")]
+    if a.len() > a_length {
+        use rayon::prelude::*;
+        let pairs = a.par_chunks_mut(a_length).zip(b.par_chunks_mut(b_length));
+        return pairs.enumerate().for_each(|(index, (a, b))| f(index, a, b));
+    }
+    let pairs = a.chunks_mut(a_length).zip(b.chunks_mut(b_length));
+    pairs.enumerate().for_each(|(index, (a, b))| f(index, a, b));
+}

@@ -75,7 +75,7 @@ pub fn set_instructions(instructions: Instructions) -> Result<()> {
 /// `a * b + c`, rounded once where the processor can and twice elsewhere: a fused operation that has
 /// to be emulated is a call of a library function for every element.
 pub(crate) trait MulAdd: Copy {
-    fn mul_add(a: f64, b: f64, c: f64) -> f64;
+    fn mul_add<F: num_traits::Float>(a: F, b: F, c: F) -> F;
 
     /// What the rounding of `product = a * b` left out.
     fn product_error(a: f64, b: f64, product: f64) -> f64;
@@ -89,7 +89,7 @@ pub(crate) struct Separate;
 
 impl MulAdd for Fused {
     #[inline(always)]
-    fn mul_add(a: f64, b: f64, c: f64) -> f64 {
+    fn mul_add<F: num_traits::Float>(a: F, b: F, c: F) -> F {
         a.mul_add(b, c)
     }
     #[inline(always)]
@@ -100,7 +100,7 @@ impl MulAdd for Fused {
 
 impl MulAdd for Separate {
     #[inline(always)]
-    fn mul_add(a: f64, b: f64, c: f64) -> f64 {
+    fn mul_add<F: num_traits::Float>(a: F, b: F, c: F) -> F {
         a * b + c
     }
     #[inline(always)]

@@ -1,60 +1,53 @@
 //! Softmax and its relatives, line by line, with all their digits.
 //!
-//! For a line x with maximum m, let d = x - m and
+//! For a line x with maximum m, let e = exp(x - m) and
 //!
 //! ```text
-//! others      = sum of exp(d) over all elements but one maximum
-//! softmax     = exp(d) / (1 + others)
-//! log_softmax = d - log1p(others)
+//! others      = sum of e over all elements but one maximum
+//! softmax     = e / (1 + others)
+//! log_softmax = (x - m) - log1p(others)
 //! logsumexp   = m + log1p(others)
 //! ```
 //!
 //! Three things keep the digits. The shift makes overflow impossible. The maximum, whose term is exactly
 //! 1, is left out of the sum, so that `log1p` sees the small sum itself and not what is left of it after
-//! an addition to 1: a confident prediction has a small loss, not 0. And nothing of x - m is lost: for
-//! `f32` the difference is taken in `f64`, for `f64` what the subtraction rounds away is computed exactly
-//! and fed into the exponential (`low` in the code); for a large margin it is as large as the loss is
-//! accurate.
+//! an addition to 1: a confident prediction has a small loss, not 0. And nothing of x - m is lost: what
+//! the subtraction rounds away is computed exactly and fed into the exponential; for a large margin it is
+//! as large as the loss is accurate.
+//!
+//! Exponentials have the precision of the elements, and wait multiplied by [`unit`]; sums and logarithms have
+//! the precision of `f64`, or about twice that for `f64` itself.
 //!
 //! Reference: P. Blanchard, D. J. Higham, N. J. Higham, Accurately computing the log-sum-exp and softmax
 //! functions, IMA Journal of Numerical Analysis 41 (2021).
 //!
-//! All lines lie one after the other, `size` elements each. Short lines are processed several at a time,
-//! long ones in pieces, so that exponentials are always computed many at once.
+//! All lines lie one after the other, `size` elements each. Lines of a few elements are processed many at
+//! a time ([`super::short_lines`]), long ones in pieces that stay in the fastest cache.
 
-use super::exact::two_sum;
-use super::functions::{exp, exp_scaled_up, is_double, log1p};
+use super::exact::{Sum, two_sum};
+use super::functions::{exponential, exponential_in_single, is_double, is_moderate, log1p, unit};
 use super::parallel;
+use super::short_lines::{SHORT, ShortLines};
 use super::simd::{MulAdd, dispatched};
 use crate::float::Float;
 
 /// What the formulas above need of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(crate) struct Line<T> {
-    /// The maximum m; nan if there is a nan, -inf for an empty line.
+    /// The maximum m of what is not nan; -inf for an empty line.
     pub max: T,
-    /// The sum of exp(x - m) over all elements but one maximum; nan if the maximum is not finite.
+    /// The sum of exp(x - m) over all elements but one maximum; nan if there is a nan, or if the maximum
+    /// is not finite.
     pub others: f64,
 }
 
-/// How many exponentials are computed at once, into a buffer that stays in the fastest cache.
-pub(super) const BLOCK: usize = 256;
+/// How many exponentials are computed at once.
+pub(super) const BLOCK: usize = 512;
 
-/// How many lines of a size fill a block; 0 for lines that are longer than that.
-#[inline(always)]
-pub(super) fn lines_in_block(size: usize) -> usize {
-    BLOCK / size
-}
-
-/// x - m, and what its rounding left out.
+/// x - m in `f64`, and what its rounding left out.
 #[inline(always)]
 pub(super) fn shifted<T: Float>(x: T, max: T) -> (f64, f64) {
-    shifted_in_f64::<T>(x.to_f64(), max.to_f64())
-}
-
-/// The same for elements of type `T` that were converted before.
-#[inline(always)]
-fn shifted_in_f64<T: Float>(x: f64, max: f64) -> (f64, f64) {
+    let (x, max) = (x.to_f64(), max.to_f64());
     if !is_double::<T>() {
         return (x - max, 0.0);
     }
@@ -62,285 +55,176 @@ fn shifted_in_f64<T: Float>(x: f64, max: f64) -> (f64, f64) {
     (difference, if difference.abs() < f64::INFINITY { error } else { 0.0 })
 }
 
-/// exp(x - m) for every element of several lines of one size, or of a piece of one line.
+/// `out = exp(x - max)` in [`unit`]s; without an `x`, of what `out` holds.
 #[inline(always)]
-pub(super) fn exponentials<T: Float, M: MulAdd>(
-    x: &[T],
-    size: usize,
-    lines: &[Line<T>],
-    out: &mut [f64; BLOCK],
-) {
-    let mut errors = [0.0; BLOCK];
-    for ((x, out), (errors, line)) in
-        x.chunks_exact(size).zip(out.chunks_exact_mut(size)).zip(errors.chunks_exact_mut(size).zip(lines))
-    {
-        for ((&x, out), low) in x.iter().zip(out).zip(errors) {
-            (*out, *low) = shifted(x, line.max);
+fn exponentials<T: Float, M: MulAdd>(x: Option<&[T]>, max: T, out: &mut [T]) {
+    #[inline(always)]
+    fn map_or_in_place<T: Copy>(x: Option<&[T]>, out: &mut [T], f: impl Fn(T) -> T) {
+        match x {
+            Some(x) => out.iter_mut().zip(x).for_each(|(out, &x)| *out = f(x)),
+            None => out.iter_mut().for_each(|x| *x = f(*x)),
         }
     }
-    for (out, &low) in out[..x.len()].iter_mut().zip(&errors) {
-        *out = exp::<T, M>(*out, if is_double::<T>() { low } else { 0.0 });
+    if is_moderate(max) {
+        map_or_in_place(x, out, |x| exponential_in_single::<T, M>(x, max));
+    } else {
+        map_or_in_place(x, out, |x| exponential::<T, M>(x, max));
     }
 }
 
-/// A sum of exponentials in which those that are exactly 1 are counted instead: the maximum is one of
-/// them, and the one that is left out.
-struct OthersSum {
-    sums: [f64; OthersSum::LANES],
-    errors: [f64; OthersSum::LANES],
-    ones: [f64; OthersSum::LANES],
-}
-
-impl OthersSum {
-    const LANES: usize = 8;
-
-    #[inline(always)]
-    fn new() -> Self {
-        OthersSum { sums: [0.0; 8], errors: [0.0; 8], ones: [0.0; 8] }
-    }
-
-    #[inline(always)]
-    fn add<T: Float>(&mut self, lane: usize, exponential: f64) {
-        let is_one = exponential == 1.0;
-        self.ones[lane] += if is_one { 1.0 } else { 0.0 };
-        let term = if is_one { 0.0 } else { exponential };
-        if is_double::<T>() {
-            let (sum, error) = two_sum(self.sums[lane], term);
-            self.sums[lane] = sum;
-            self.errors[lane] += error;
-        } else {
-            self.sums[lane] += term;
-        }
-    }
-
-    #[inline(always)]
-    fn add_all<T: Float>(&mut self, exponentials: &[f64]) {
-        let chunks = exponentials.chunks_exact(Self::LANES);
-        let rest = chunks.remainder();
-        for chunk in chunks {
-            for (lane, &exponential) in chunk.iter().enumerate() {
-                self.add::<T>(lane, exponential);
-            }
-        }
-        for (lane, &exponential) in rest.iter().enumerate() {
-            self.add::<T>(lane, exponential);
-        }
-    }
-
-    /// The sum without one maximum.
-    #[inline(always)]
-    fn finish(self) -> f64 {
-        let ones: f64 = self.ones.iter().sum();
-        let mut total = (ones - 1.0, 0.0);
-        for (&sum, &error) in self.sums.iter().zip(&self.errors) {
-            let (next, rounding) = two_sum(total.0, sum);
-            total = (next, total.1 + (rounding + error));
-        }
-        total.0 + total.1
-    }
-}
-
-/// The maximum of a line, nan if there is a nan, -inf of nothing.
+/// The sum of exponentials, in [`unit`]s.
 #[inline(always)]
-fn maximum<T: Float>(x: &[T]) -> T {
-    const LANES: usize = 16;
-    let greater = |a: T, b: T| if b > a || b.is_nan() { b } else { a };
+fn sum_all<T: Float>(exponentials: &[T]) -> Sum {
+    sum_by_lanes::<T>(exponentials, |exponential| exponential)
+}
+
+/// The sum of the exponentials that are not 1, and how many are.
+#[inline(always)]
+fn sum_but_maxima<T: Float>(exponentials: &[T]) -> (Sum, f64) {
+    let sum = sum_by_lanes::<T>(exponentials, |term| if term == unit::<T>() { 0.0 } else { term });
+    let maxima = sum_by_lanes::<T>(exponentials, |term| if term == unit::<T>() { 1.0 } else { 0.0 });
+    (sum, maxima.total())
+}
+
+const LANES: usize = 16;
+
+/// The sum of f(x).
+#[inline(always)]
+fn sum_by_lanes<T: Float>(x: &[T], f: impl Fn(f64) -> f64) -> Sum {
+    let (mut sums, mut errors) = ([0.0; LANES], [0.0; LANES]);
+    let (chunks, rest) = x.as_chunks::<LANES>();
+    for chunk in chunks {
+        for lane in 0..LANES {
+            add_term::<T>(&mut sums[lane], &mut errors[lane], f(chunk[lane].to_f64()));
+        }
+    }
+    for (lane, &x) in rest.iter().enumerate() {
+        add_term::<T>(&mut sums[lane], &mut errors[lane], f(x.to_f64()));
+    }
+    let (mut sum, mut error) = (0.0, 0.0);
+    for lane in 0..LANES {
+        add_term::<T>(&mut sum, &mut error, sums[lane]);
+        error += errors[lane];
+    }
+    Sum::new(sum, error)
+}
+
+/// Adds to a sum: for `f32` elements in `f64`, which is enough; for `f64` with what the rounding leaves out.
+#[inline(always)]
+pub(super) fn add_term<T: Float>(sum: &mut f64, error: &mut f64, term: f64) {
+    if is_double::<T>() {
+        let (total, rounding) = two_sum(*sum, term);
+        *sum = total;
+        *error += rounding;
+    } else {
+        *sum += term;
+    }
+}
+
+/// Below this, the sum of the others has lost digits to the 1 of the maximum, and is taken again without it.
+const SMALL: f64 = 1.0 / 4096.0;
+
+/// The maximum of what is not nan; -inf of nothing.
+#[inline(always)]
+pub(super) fn maximum<T: Float>(x: &[T]) -> T {
+    const LANES: usize = 32; // more than in sums: a maximum takes less time
+    let greater = |a: T, b: T| if b > a { b } else { a };
     let mut lanes = [T::neg_infinity(); LANES];
     let chunks = x.chunks_exact(LANES);
-    let rest = chunks.remainder();
-    if x.len() >= LANES {
-        for chunk in chunks {
-            for (lane, &x) in lanes.iter_mut().zip(chunk) {
-                *lane = greater(*lane, x);
-            }
-        }
-        return rest.iter().chain(&lanes).fold(T::neg_infinity(), |max, &x| greater(max, x));
+    let rest = chunks.remainder().iter().fold(T::neg_infinity(), |max, &x| greater(max, x));
+    if x.len() < LANES {
+        return rest;
     }
-    rest.iter().fold(T::neg_infinity(), |max, &x| greater(max, x))
+    for chunk in chunks {
+        for (lane, &x) in lanes.iter_mut().zip(chunk) {
+            *lane = greater(*lane, x);
+        }
+    }
+    lanes.iter().fold(rest, |max, &x| greater(max, x))
 }
 
-/// The sum of a whole line. A line with few elements is added up in one lane: bringing the lanes
-/// together would be most of the work, and the processor works on several lines at once anyway.
+/// `out = exp(x - m)` in [`unit`]s for one line, and what is to be known of it. The exponentials stay in the
+/// cache for whoever needs them next.
 #[inline(always)]
-fn others_of<T: Float>(exponentials: &[f64]) -> f64 {
-    let mut sum = OthersSum::new();
-    if exponentials.len() >= 8 * OthersSum::LANES {
-        sum.add_all::<T>(exponentials);
-        return sum.finish();
+pub(super) fn exponentiate_line<T: Float, M: MulAdd>(x: &[T], out: &mut [T]) -> Line<T> {
+    let max = maximum(x);
+    let mut sum = Sum::default();
+    for (x, out) in x.chunks(BLOCK).zip(out.chunks_mut(BLOCK)) {
+        exponentials::<T, M>(Some(x), max, out);
+        sum.add_sum(sum_all(out));
     }
-    for &exponential in exponentials {
-        sum.add::<T>(0, exponential);
+    let mut others = sum.without(unit::<T>()) / unit::<T>();
+    if !(others >= SMALL) {
+        others = others_by_themselves::<T>(out.chunks(BLOCK).map(|out| sum_but_maxima(out)));
     }
-    (sum.ones[0] - 1.0) + (sum.sums[0] + sum.errors[0])
+    Line { max, others }
+}
+
+/// The same without the exponentials.
+#[inline(always)]
+fn read_line<T: Float, M: MulAdd>(x: &[T]) -> Line<T> {
+    let max = maximum(x);
+    let mut buffer = [T::zero(); BLOCK];
+    let mut sum = Sum::default();
+    for x in x.chunks(BLOCK) {
+        let out = &mut buffer[..x.len()];
+        exponentials::<T, M>(Some(x), max, out);
+        sum.add_sum(sum_all(out));
+    }
+    let mut others = sum.without(unit::<T>()) / unit::<T>();
+    if !(others >= SMALL) {
+        others = others_by_themselves::<T>(x.chunks(BLOCK).map(|x| {
+            let out = &mut buffer[..x.len()];
+            exponentials::<T, M>(Some(x), max, out);
+            sum_but_maxima(out)
+        }));
+    }
+    Line { max, others }
+}
+
+/// The sum without one maximum, from those of pieces without their maxima and the number of these.
+#[inline(always)]
+fn others_by_themselves<T: Float>(pieces: impl Iterator<Item = (Sum, f64)>) -> f64 {
+    let (mut sum, mut maxima) = (Sum::default(), -1.0);
+    for (of_piece, in_piece) in pieces {
+        sum.add_sum(of_piece);
+        maxima += in_piece;
+    }
+    maxima + sum.total() / unit::<T>()
 }
 
 /// Writes the elements of all lines from their exponentials, which are computed from `x`, or from `out`
-/// itself if there is no `x`. `f(i, exponentials, out)` gets line i, or one piece of it after the other.
+/// itself if there is no `x`. `f(i, offset, out)` finds the exponentials of line i, or of one piece of it
+/// after the other, in `out`, in [`unit`]s, and leaves the result there.
 #[inline(always)]
 pub(super) fn map_exponentials<T: Float, M: MulAdd>(
     x: Option<&[T]>,
     size: usize,
     lines: &[Line<T>],
     out: &mut [T],
-    mut f: impl FnMut(usize, usize, &[f64], &mut [T]),
+    mut f: impl FnMut(usize, usize, &mut [T]),
 ) {
-    let mut buffer = [0.0; BLOCK];
-    let together = lines_in_block(size);
-    if together > 0 {
-        for (block, (lines, out)) in lines.chunks(together).zip(out.chunks_mut(together * size)).enumerate() {
-            let start = block * together;
-            let x = x.map_or(&*out, |x| &x[start * size..start * size + out.len()]);
-            exponentials::<T, M>(x, size, lines, &mut buffer);
-            let parts = buffer.chunks_exact(size).zip(out.chunks_exact_mut(size)).enumerate();
-            parts.for_each(|(i, (exponentials, out))| f(start + i, 0, exponentials, out));
-        }
-        return;
-    }
     for (i, (line, out)) in lines.iter().zip(out.chunks_exact_mut(size)).enumerate() {
         for (piece, out) in out.chunks_mut(BLOCK).enumerate() {
-            let start = i * size + piece * BLOCK;
-            let x = x.map_or(&*out, |x| &x[start..start + out.len()]);
-            exponentials::<T, M>(x, x.len(), std::slice::from_ref(line), &mut buffer);
-            f(i, piece * BLOCK, &buffer[..out.len()], out);
-        }
-    }
-}
-
-/// Lines of at most this many elements are turned on their side: element c of all lines of a block, then
-/// element c + 1 of all, so that maxima, sums and scales are taken for many lines at once.
-pub(super) const SHORT: usize = 16;
-
-/// A block of short lines on their side: the exponential of element c of line i at `c * count + i`.
-pub(super) struct ShortLines {
-    pub exponentials: [f64; BLOCK],
-    lows: [f64; BLOCK],
-    maxima: [f64; BLOCK],
-}
-
-impl ShortLines {
-    #[inline(always)]
-    pub fn new() -> Self {
-        ShortLines { exponentials: [0.0; BLOCK], lows: [0.0; BLOCK], maxima: [0.0; BLOCK] }
-    }
-
-    /// Takes in lines of `size` elements.
-    #[inline(always)]
-    fn load<T: Float>(&mut self, x: &[T], size: usize) {
-        let count = x.len() / size;
-        for (c, on_side) in self.exponentials.chunks_exact_mut(count).take(size).enumerate() {
-            let mut place = c;
-            for out in on_side {
-                *out = x[place].to_f64();
-                place += size;
-            }
-        }
-    }
-
-    /// Exponentiates what was loaded, shifted by the maxima.
-    #[inline(always)]
-    fn exponentiate<T: Float, M: MulAdd>(&mut self, size: usize, count: usize) {
-        let lows = self.lows.chunks_exact_mut(count);
-        for (on_side, lows) in self.exponentials.chunks_exact_mut(count).zip(lows).take(size) {
-            for ((x, low), &max) in on_side.iter_mut().zip(lows).zip(&self.maxima) {
-                (*x, *low) = shifted_in_f64::<T>(*x, max);
-            }
-        }
-        for (x, &low) in self.exponentials[..size * count].iter_mut().zip(&self.lows) {
-            *x = exp::<T, M>(*x, if is_double::<T>() { low } else { 0.0 });
-        }
-    }
-
-    /// The exponentials of lines that were read.
-    #[inline(always)]
-    pub fn of_lines<T: Float, M: MulAdd>(&mut self, x: &[T], size: usize, lines: &[Line<T>]) {
-        self.load(x, size);
-        for (max, line) in self.maxima.iter_mut().zip(lines) {
-            *max = line.max.to_f64();
-        }
-        self.exponentiate::<T, M>(size, lines.len());
-    }
-
-    /// Reads lines: their maxima and sums.
-    #[inline(always)]
-    fn read<T: Float, M: MulAdd>(&mut self, x: &[T], size: usize, lines: &mut [Line<T>]) {
-        let count = lines.len();
-        self.load(x, size);
-        self.maxima.fill(f64::NEG_INFINITY);
-        for on_side in self.exponentials.chunks_exact(count).take(size) {
-            for (max, &x) in self.maxima.iter_mut().zip(on_side) {
-                *max = if x > *max || x.is_nan() { x } else { *max };
-            }
-        }
-        self.exponentiate::<T, M>(size, count);
-        // Those that are exactly 1 are counted, one of them is the maximum and left out; see `OthersSum`.
-        let (mut sums, mut errors, mut ones) = ([0.0; BLOCK], [0.0; BLOCK], [-1.0; BLOCK]);
-        for on_side in self.exponentials.chunks_exact(count).take(size) {
-            let state = sums.iter_mut().zip(&mut errors).zip(&mut ones);
-            for (((sum, error), ones), &exponential) in state.zip(on_side) {
-                let is_one = exponential == 1.0;
-                *ones += if is_one { 1.0 } else { 0.0 };
-                let term = if is_one { 0.0 } else { exponential };
-                if is_double::<T>() {
-                    let (next, rounding) = two_sum(*sum, term);
-                    (*sum, *error) = (next, *error + rounding);
-                } else {
-                    *sum += term;
-                }
-            }
-        }
-        let state = sums.iter().zip(&errors).zip(&ones).zip(&self.maxima);
-        for (line, (((&sum, &error), &ones), &max)) in lines.iter_mut().zip(state) {
-            *line = Line { max: T::from_f64(max), others: ones + (sum + error) };
+            let offset = piece * BLOCK;
+            let x = x.map(|x| &x[i * size + offset..][..out.len()]);
+            exponentials::<T, M>(x, line.max, out);
+            f(i, offset, out);
         }
     }
 }
 
 dispatched! {
-    /// Reads every line twice: for its maximum, and for the sum.
     fn read_some_lines<'a, T, M>(x: &'a [T], size: usize, lines: &'a mut [Line<T>]) {
         if size <= SHORT {
-            let mut block = ShortLines::new();
-            let together = lines_in_block(size);
-            for (x, lines) in x.chunks(together * size).zip(lines.chunks_mut(together)) {
-                block.read::<T, M>(x, size, lines);
-            }
-            return;
-        }
-        let mut buffer = [0.0; BLOCK];
-        for (x, line) in x.chunks_exact(size).zip(lines.iter_mut()) {
-            line.max = maximum(x);
-        }
-        let together = lines_in_block(size);
-        if together > 0 {
-            for (x, lines) in x.chunks(together * size).zip(lines.chunks_mut(together)) {
-                exponentials::<T, M>(x, size, lines, &mut buffer);
-                for (exponentials, line) in buffer.chunks_exact(size).zip(lines) {
-                    line.others = others_of::<T>(exponentials);
-                }
+            let mut block = ShortLines::new(size);
+            for (x, lines) in x.chunks(block.elements()).zip(lines.chunks_mut(block.lines())) {
+                block.read::<M>(x, lines);
             }
             return;
         }
         for (x, line) in x.chunks_exact(size).zip(lines) {
-            let mut sum = OthersSum::new();
-            for piece in x.chunks(BLOCK) {
-                exponentials::<T, M>(piece, piece.len(), std::slice::from_ref(line), &mut buffer);
-                sum.add_all::<T>(&buffer[..piece.len()]);
-            }
-            line.others = sum.finish();
-        }
-    }
-
-    /// Sums again where the terms may be subnormal: each has lost digits there, and together they lose
-    /// more than one rounding.
-    fn sum_tiny_terms_again<'a, T, M>(x: &'a [T], size: usize, lines: &'a mut [Line<T>]) {
-        for (x, line) in x.chunks_exact(size).zip(lines) {
-            if is_double::<T>() && line.others < 1e-290 {
-                let others = x.iter().filter(|&&x| x != line.max).map(|&x| {
-                    let (difference, low) = shifted(x, line.max);
-                    exp_scaled_up::<M>(difference, low)
-                });
-                line.others = others.sum::<f64>() * 2f64.powi(-512);
-            }
+            *line = read_line::<T, M>(x);
         }
     }
 
@@ -355,31 +239,20 @@ dispatched! {
     }
 
     /// `out = exp(x - m) / (1 + others)`
-    fn softmax_some_lines<'a, T, M>(x: &'a [T], size: usize, lines: &'a mut [Line<T>], out: &'a mut [T]) {
-        for (x, line) in x.chunks_exact(size).zip(lines.iter_mut()) {
-            line.max = maximum(x);
-        }
-        if lines_in_block(size) > 0 {
-            return map_exponentials::<T, M>(Some(x), size, lines, out, |_, _, exponentials, out| {
-                let denominator = 1.0 + others_of::<T>(exponentials);
-                for (out, &exponential) in out.iter_mut().zip(exponentials) {
-                    *out = T::from_f64(exponential / denominator);
-                }
-            });
-        }
-        // The exponentials of a long line wait in the result for their sum.
-        let mut sum = OthersSum::new();
-        for ((x, out), line) in x.chunks_exact(size).zip(out.chunks_exact_mut(size)).zip(lines) {
-            map_exponentials::<T, M>(Some(x), size, std::slice::from_ref(line), out, |_, _, exponentials, out| {
-                sum.add_all::<T>(exponentials);
-                for (out, &exponential) in out.iter_mut().zip(exponentials) {
-                    *out = T::from_f64(exponential);
-                }
-            });
-            let denominator = 1.0 + std::mem::replace(&mut sum, OthersSum::new()).finish();
-            for out in out {
-                *out = T::from_f64(out.to_f64() / denominator);
+    fn softmax_some_lines<'a, T, M>(x: &'a [T], size: usize, out: &'a mut [T]) {
+        if size <= SHORT {
+            let mut block = ShortLines::new(size);
+            let mut lines = [Line::default(); ShortLines::<f64>::MOST_LINES];
+            for (x, out) in x.chunks(block.elements()).zip(out.chunks_mut(block.elements())) {
+                let lines = &mut lines[..x.len() / size];
+                block.read::<M>(x, lines);
+                block.write(|i| 1.0 / (1.0 + lines[i].others), out);
             }
+            return;
+        }
+        for (x, out) in x.chunks_exact(size).zip(out.chunks_exact_mut(size)) {
+            let line = exponentiate_line::<T, M>(x, out);
+            scale_exponentials::<T, M>(out, 1.0 / (1.0 + line.others));
         }
     }
 
@@ -411,13 +284,14 @@ dispatched! {
         out: &'a mut [T],
     ) {
         let mut total = 0.0;
-        map_exponentials::<T, M>(Some(x), size, lines, out, |i, offset, exponentials, out| {
+        map_exponentials::<T, M>(Some(x), size, lines, out, |i, offset, out| {
             let gradient = &gradient[i * size..(i + 1) * size];
             if offset == 0 {
                 total = gradient.iter().fold(0.0, |sum, &g| sum + g.to_f64()) / (1.0 + lines[i].others);
+                total /= unit::<T>();
             }
-            for ((out, &exponential), &g) in out.iter_mut().zip(exponentials).zip(&gradient[offset..]) {
-                *out = T::from_f64(g.to_f64() - exponential * total);
+            for (out, &g) in out.iter_mut().zip(&gradient[offset..]) {
+                *out = T::from_f64(g.to_f64() - out.to_f64() * total);
             }
         });
         let inputs = x.chunks_exact(size).zip(gradient.chunks_exact(size));
@@ -447,6 +321,32 @@ dispatched! {
     }
 }
 
+/// `out = out factor`, where `out` is in [`unit`]s, with one rounding.
+#[inline(always)]
+pub(super) fn scale_exponentials<T: Float, M: MulAdd>(out: &mut [T], factor: f64) {
+    let in_one = factor / unit::<T>();
+    let high = T::from_f64(in_one);
+    if high.abs() < T::min_positive_value() {
+        // A tiny factor would lose its digits.
+        return out.iter_mut().for_each(|out| *out = scaled_exponential(*out, factor));
+    }
+    let low = if high.is_finite() { T::from_f64(in_one - high.to_f64()) } else { T::zero() };
+    if is_double::<T>() || low == T::zero() {
+        return out.iter_mut().for_each(|out| *out *= high);
+    }
+    for out in out {
+        *out = M::mul_add(*out, high, *out * low);
+    }
+}
+
+/// One exponential in [`unit`]s times a factor. Each takes half of the unit's powers of two back, so that
+/// neither loses digits.
+#[inline(always)]
+pub(super) fn scaled_exponential<T: Float>(exponential: T, factor: f64) -> T {
+    let half = if is_double::<T>() { 2f64.powi(-256) } else { 2f64.powi(-32) };
+    T::from_f64((exponential.to_f64() * half) * (factor * half))
+}
+
 /// Reads all lines.
 pub(crate) fn read_lines<T: Float>(x: &[T], size: usize, lines: &mut [Line<T>]) {
     if size == 0 {
@@ -456,7 +356,6 @@ pub(crate) fn read_lines<T: Float>(x: &[T], size: usize, lines: &mut [Line<T>]) 
     parallel::for_each_chunk(lines, together, |index, lines| {
         let x = &x[index * together * size..][..lines.len() * size];
         read_some_lines(x, size, lines);
-        sum_tiny_terms_again(x, size, lines);
     });
 }
 
@@ -466,16 +365,18 @@ pub(crate) fn logsumexp_lines<T: Float>(x: &[T], size: usize, out: &mut [T]) {
     let mut logs = vec![0.0; out.len()];
     read_lines(x, size, &mut lines);
     log_denominators(&lines, &mut logs);
-    for (out, (line, log)) in out.iter_mut().zip(lines.iter().zip(logs)) {
+    for (i, (out, (line, log))) in out.iter_mut().zip(lines.iter().zip(logs)).enumerate() {
+        let of_finite = T::from_f64(line.max.to_f64() + log);
         // An infinite maximum is the result, although nothing can be said of the others.
-        *out = if line.max.is_infinite() { line.max } else { T::from_f64(line.max.to_f64() + log) };
+        let is_result = || line.max.is_infinite() && !x[i * size..][..size].iter().any(|x| x.is_nan());
+        *out = if is_result() { line.max } else { of_finite };
     }
 }
 
 /// The probabilities of all lines.
 pub(crate) fn softmax_lines<T: Float>(x: &[T], size: usize, out: &mut [T]) {
     for_each_chunk_of_lines(x, size, out, |x, out| {
-        softmax_some_lines(x, size, &mut vec![Line::default(); x.len() / size], out);
+        softmax_some_lines(x, size, out);
     });
 }
 
@@ -485,7 +386,6 @@ pub(crate) fn log_softmax_lines<T: Float>(x: &[T], size: usize, out: &mut [T]) {
         let mut lines = vec![Line::default(); x.len() / size];
         let mut logs = vec![0.0; lines.len()];
         read_some_lines(x, size, &mut lines);
-        sum_tiny_terms_again(x, size, &mut lines);
         log_denominators(&lines, &mut logs);
         log_softmax_some_lines(x, size, &lines, &logs, out);
     });

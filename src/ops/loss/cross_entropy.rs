@@ -27,6 +27,7 @@
 use super::classes::{Classes, check_weight, class_dim, reduce, upstream_of_positions};
 use crate::error::{Error, Result};
 use crate::float::Float;
+use crate::grad_mode::is_grad_enabled;
 use crate::index::Indices;
 use crate::kernels::cross_entropy::{self as kernels, ProbabilityTargets, Smoothing, Upstream};
 use crate::kernels::exact::two_sum;
@@ -167,19 +168,61 @@ impl<T: Float> CrossEntropyLoss<T> {
         let classes = Classes::new(op, shape, dim, target, self.weight.as_ref(), self.ignore_index)?;
         let size = shape[dim];
         let smoothing = smoothing(self.label_smoothing, size, self.weight.as_ref());
-        let mut lines = vec![Line::default(); classes.target.len()];
-        let mut losses = vec![0.0; lines.len()];
-        let x = logits.detach().with_dims_last(&[dim])?;
-        kernels::class_losses(x.as_slice(), size, classes.targets(smoothing), &mut lines, &mut losses);
+        let mut losses = vec![0.0; classes.target.len()];
         let mut denominator = classes.denominator();
         if denominator == 0.0 && self.label_smoothing > 0.0 {
             // PyTorch divides the target's part of a smoothed loss by itself, which gives 0/0 where the
             // targets have no weight, however large the other part is.
             denominator = f64::NAN;
         }
+        let x = logits.detach().with_dims_last(&[dim])?;
+        let (mut lines, mut gradient) = (Vec::new(), None);
+        match self.factor_known_before(logits, denominator) {
+            Some(factor) => {
+                let (targets, upstream) = (classes.targets(smoothing), Upstream { factor, of_lines: None });
+                let of_lines = Tensor::compute(x.shape().clone(), |out| {
+                    kernels::class_losses_and_gradients(
+                        x.as_slice(),
+                        size,
+                        targets,
+                        upstream,
+                        &mut losses,
+                        out,
+                    );
+                })?;
+                gradient = Some(of_lines.with_dims_back(&[dim])?);
+            }
+            None => {
+                lines.resize(losses.len(), Line::default());
+                kernels::class_losses(
+                    x.as_slice(),
+                    size,
+                    classes.targets(smoothing),
+                    &mut lines,
+                    &mut losses,
+                );
+            }
+        }
         let value = reduce(losses, classes.target.shape(), self.reduction, denominator)?;
         let rule = CrossEntropy { classes, smoothing, lines, denominator, reduction: self.reduction, dim };
-        Ok(Step::new(rule).saved_input(logits).record(value))
+        Ok(Step::new(rule).saved_input(logits).saving_prepared(gradient).record(value))
+    }
+
+    /// What all positions' gradients are multiplied by if that of the loss is 1, when it pays to compute them
+    /// along with the losses.
+    ///
+    /// That takes one exponential an element instead of two. But the gradients then wait for backward in
+    /// memory of their own, where they could overwrite the logits: so it is done for a leaf, which keeps its
+    /// logits anyway, and where the memory is little.
+    fn factor_known_before(&self, logits: &Tensor<T>, denominator: f64) -> Option<f64> {
+        const LITTLE: usize = 1 << 16;
+        let pays = is_grad_enabled() && logits.is_tracked() && (logits.is_leaf() || logits.len() <= LITTLE);
+        match self.reduction {
+            _ if !pays || self.label_smoothing > 0.0 => None,
+            Reduction::Mean => Some(1.0 / denominator),
+            Reduction::Sum => Some(1.0),
+            Reduction::None => None,
+        }
     }
 
     fn forward_probabilities(
@@ -287,6 +330,9 @@ impl<T: Float> Backward<T> for CrossEntropy<T> {
         if step.is_recording() {
             return Ok(self.recorded_gradient(&logits, &grad)?.into());
         }
+        if let Some(gradient) = step.take_prepared() {
+            return Ok(self.scaled(gradient, grad.item()?)?.into());
+        }
         let (size, upstream) =
             (logits.shape()[self.dim], upstream_of_lines(&grad, self.reduction, self.denominator));
         let targets = self.classes.targets(self.smoothing);
@@ -298,6 +344,23 @@ impl<T: Float> Backward<T> for CrossEntropy<T> {
 }
 
 impl<T: Float> CrossEntropy<T> {
+    /// The gradient that was computed for a loss whose own is 1, for one whose gradient is `factor`.
+    fn scaled(&self, mut gradient: Tensor<T>, factor: T) -> Result<Tensor<T>> {
+        if factor == T::one() {
+            return Ok(gradient);
+        }
+        for value in gradient.as_mut_slice()? {
+            *value *= factor;
+        }
+        // Ignored positions have the gradient 0, even times infinity.
+        let ignored = self.classes.ignored();
+        if factor.is_finite() || !ignored.any() {
+            return Ok(gradient);
+        }
+        let ignored = crate::mask::Mask::from_vec(ignored.to_vec(), kept(gradient.shape(), self.dim))?;
+        gradient.masked_fill(&ignored, 0.0)
+    }
+
     /// The plain formula in recorded operations.
     fn recorded_gradient(&self, logits: &Tensor<T>, grad: &Tensor<T>) -> Result<Tensor<T>> {
         let upstream = upstream_of_positions(grad, self.reduction, self.denominator)?;

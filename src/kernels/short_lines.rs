@@ -1,0 +1,166 @@
+//! Lines of a few elements, many at a time.
+//!
+//! A line of three classes does not fill a register, and bringing its elements together is more work than
+//! the arithmetic. So a block of lines is turned on its side: element 0 of all lines, then element 1 of all.
+//! Maxima, sums and scales are then taken for many lines at once, a line in each lane.
+
+use super::functions::{exponential, exponential_in_single, is_moderate, unit};
+use super::simd::MulAdd;
+use super::softmax::{Line, add_term, scaled_exponential};
+use crate::float::Float;
+
+/// Lines of at most this many elements are short.
+pub(super) const SHORT: usize = 16;
+
+/// How many elements a block has room for.
+const ROOM: usize = 512;
+
+/// Lanes are filled up to a multiple of this, so that no loop has a remainder.
+const LANES: usize = 16;
+
+/// A block of short lines on their side. The exponential, in [`unit`]s, of element c of line i is at `c * stride + i`; what
+/// lies between the number of lines and the stride is arithmetic for nothing.
+pub(super) struct ShortLines<T> {
+    exponentials: [T; ROOM],
+    maxima: [T; ROOM],
+    factors: [f64; ROOM],
+    size: usize,
+    stride: usize,
+}
+
+impl<T: Float> ShortLines<T> {
+    /// The most lines that a block has, whatever their size.
+    pub const MOST_LINES: usize = ROOM;
+
+    /// Room for lines of `size` elements, at least 1 and at most [`SHORT`].
+    #[inline(always)]
+    pub fn new(size: usize) -> Self {
+        let zeros = [T::zero(); ROOM];
+        ShortLines { exponentials: zeros, maxima: zeros, factors: [0.0; ROOM], size, stride: 0 }
+    }
+
+    #[inline(always)]
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    /// How many lines make a full block.
+    #[inline(always)]
+    pub fn lines(&self) -> usize {
+        ROOM / self.size / LANES * LANES
+    }
+
+    /// How many elements make a full block.
+    #[inline(always)]
+    pub fn elements(&self) -> usize {
+        self.lines() * self.size
+    }
+
+    /// The exponential of one element.
+    #[inline(always)]
+    pub fn exponential(&self, line: usize, element: usize) -> f64 {
+        self.exponentials[element * self.stride + line].to_f64() / unit::<T>()
+    }
+
+    /// Takes in lines, at most a full block.
+    #[inline(always)]
+    fn load(&mut self, x: &[T]) {
+        let count = x.len() / self.size;
+        self.stride = count.next_multiple_of(LANES);
+        for (c, on_side) in self.exponentials.chunks_exact_mut(self.stride).take(self.size).enumerate() {
+            let mut place = c;
+            for out in &mut on_side[..count] {
+                *out = x[place];
+                place += self.size;
+            }
+        }
+    }
+
+    /// Exponentiates what was loaded, shifted by the maxima.
+    #[inline(always)]
+    fn exponentiate<M: MulAdd>(&mut self) {
+        let are_moderate = self.maxima[..self.stride].iter().fold(true, |all, &max| all & is_moderate(max));
+        for on_side in self.exponentials.chunks_exact_mut(self.stride).take(self.size) {
+            let with_maxima = on_side.iter_mut().zip(&self.maxima);
+            if are_moderate {
+                with_maxima.for_each(|(x, &max)| *x = exponential_in_single::<T, M>(*x, max));
+            } else {
+                with_maxima.for_each(|(x, &max)| *x = exponential::<T, M>(*x, max));
+            }
+        }
+    }
+
+    /// The exponentials of lines that were read before.
+    #[inline(always)]
+    pub fn exponentials_of<M: MulAdd>(&mut self, x: &[T], lines: &[Line<T>]) {
+        self.load(x);
+        for (max, line) in self.maxima.iter_mut().zip(lines) {
+            *max = line.max;
+        }
+        self.exponentiate::<M>();
+    }
+
+    /// Reads lines: their maxima and sums. The exponentials stay here.
+    #[inline(always)]
+    pub fn read<M: MulAdd>(&mut self, x: &[T], lines: &mut [Line<T>]) {
+        self.load(x);
+        let maxima = &mut self.maxima[..self.stride];
+        maxima.copy_from_slice(&self.exponentials[..self.stride]);
+        for on_side in self.exponentials.chunks_exact(self.stride).take(self.size).skip(1) {
+            for (max, &x) in maxima.iter_mut().zip(on_side) {
+                *max = if x > *max || max.is_nan() { x } else { *max };
+            }
+        }
+        self.exponentiate::<M>();
+        for (group, lines) in lines.chunks_mut(LANES).enumerate() {
+            let others = self.sum_of_others(group * LANES);
+            let maxima = &self.maxima[group * LANES..];
+            for (line, (&max, &others)) in lines.iter_mut().zip(maxima.iter().zip(&others)) {
+                *line = Line { max, others };
+            }
+        }
+    }
+
+    /// The sums of the exponentials of some lines, without one maximum each: those that are exactly 1 are
+    /// counted, and one of them is left out.
+    #[inline(always)]
+    fn sum_of_others(&self, first: usize) -> [f64; LANES] {
+        let (mut sums, mut errors, mut maxima) = ([0.0; LANES], [0.0; LANES], [-1.0; LANES]);
+        for on_side in self.exponentials.chunks_exact(self.stride).take(self.size) {
+            let on_side = &on_side[first..first + LANES];
+            for (lane, &exponential) in on_side.iter().enumerate() {
+                let exponential = exponential.to_f64();
+                let is_maximum = exponential == unit::<T>();
+                maxima[lane] += if is_maximum { 1.0 } else { 0.0 };
+                let term = if is_maximum { 0.0 } else { exponential };
+                add_term::<T>(&mut sums[lane], &mut errors[lane], term);
+            }
+        }
+        for ((sum, error), maxima) in sums.iter_mut().zip(errors).zip(maxima) {
+            *sum = maxima + (*sum + error) / unit::<T>();
+        }
+        sums
+    }
+
+    /// Writes the exponentials back in lines, those of line i times `factor(i)`.
+    #[inline(always)]
+    pub fn write(&mut self, factor: impl Fn(usize) -> f64, out: &mut [T]) {
+        let count = out.len() / self.size;
+        for (i, value) in self.factors[..count].iter_mut().enumerate() {
+            *value = factor(i);
+        }
+        for (c, on_side) in self.exponentials.chunks_exact_mut(self.stride).take(self.size).enumerate() {
+            let mut place = c;
+            for (&exponential, &factor) in on_side.iter().zip(&self.factors[..count]) {
+                out[place] = scaled_exponential(exponential, factor);
+                place += self.size;
+            }
+        }
+    }
+
+    /// The factor of a line that was written.
+    #[inline(always)]
+    pub fn factor(&self, line: usize) -> f64 {
+        self.factors[line]
+    }
+}
