@@ -196,7 +196,7 @@ pub fn find_non_finite<T: Float>(
 }
 
 /// The outputs' nodes with their upstream gradients.
-fn roots<T: Float>(
+pub(crate) fn roots<T: Float>(
     op: &'static str,
     outputs: &[&Tensor<T>],
     options: &GradOptions<T>,
@@ -231,19 +231,19 @@ fn roots<T: Float>(
     outputs.iter().enumerate().map(root).collect()
 }
 
-struct Request<'a> {
-    op: &'static str,
-    roots: Vec<(Arc<Node>, AnyTensor)>,
+pub(crate) struct Request<'a> {
+    pub op: &'static str,
+    pub roots: Vec<(Arc<Node>, AnyTensor)>,
     /// The nodes whose gradients are wanted; none for all that keep theirs.
-    wanted: Option<&'a [Arc<Node>]>,
+    pub wanted: Option<&'a [Arc<Node>]>,
     /// Whether the played steps stay.
-    retain: bool,
+    pub retain: bool,
     /// Whether the computation is recorded.
-    recording: bool,
+    pub recording: bool,
 }
 
 /// Plays the tape in reverse and returns the gradients of the wanted nodes.
-fn play(request: Request<'_>) -> Result<Vec<(Arc<Node>, AnyTensor)>> {
+pub(crate) fn play(request: Request<'_>) -> Result<Vec<(Arc<Node>, AnyTensor)>> {
     let Request { op, roots, wanted, retain, recording } = request;
     let nodes = linearise(roots.iter().map(|(node, _)| node));
     check_not_released(op, &nodes, wanted.unwrap_or_default())?;

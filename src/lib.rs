@@ -55,6 +55,7 @@ mod buffer;
 mod create;
 pub mod data;
 mod error;
+mod export;
 mod float;
 mod format;
 mod grad_mode;
@@ -68,12 +69,14 @@ mod mask;
 mod metrics;
 mod nested;
 pub mod nn;
+mod observe;
 mod ops;
 pub mod optim;
 mod shape;
 mod step;
 mod tape;
 mod tensor;
+mod values;
 
 pub use anomaly::{NonFinite, StepPart};
 pub use backward::{GradOptions, backward, find_non_finite, grad};
@@ -97,6 +100,7 @@ pub use shape::{Dims, KeepDim, ResolvedDims, Shape, ToSizes, keepdim};
 pub use step::{Backward, Gradients, Step, StepContext};
 pub use tape::{Tape, TapeEntry};
 pub use tensor::{Tensor, live_nodes};
+pub use values::ValueRange;
 
 /// How it works, in chapters.
 pub mod guide {

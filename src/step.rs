@@ -56,6 +56,12 @@ pub trait Backward<T: Float>: Send + Sync + 'static {
     /// The operation's name: printed as `grad_fn=<NameBackward>`, in tapes and in errors.
     fn name(&self) -> &'static str;
 
+    /// What the step computes, in a line of mathematics such as `y = ln x`: shown by the pictures of a
+    /// [`Tape`](crate::Tape). Empty if it is not said.
+    fn formula(&self) -> &'static str {
+        ""
+    }
+
     /// The gradients of the step's inputs from the gradient of its output.
     ///
     /// Everything is passed by value: where nobody else holds a buffer, the rule may overwrite it.
@@ -141,6 +147,7 @@ impl<'a, T: Float, R: Backward<T>> Step<'a, T, R> {
         };
         let recorded = Recorded { rule: Arc::new(saved), inputs };
         let node = Node::step(output.shape().clone(), T::DTYPE, name, recorded);
+        crate::values::note(node.id, output.as_slice());
         output.with_node(Some(Arc::new(node)))
     }
 }
@@ -156,6 +163,10 @@ struct SavedStep<T: Float, R> {
 }
 
 impl<T: Float, R: Backward<T>> AnyRule for SavedStep<T, R> {
+    fn formula(&self) -> &'static str {
+        self.rule.formula()
+    }
+
     fn play(self: Arc<Self>, played: Played<'_>) -> Result<InputGradients> {
         let Some(grad) = played.grad.downcast::<T>() else {
             unreachable!("the engine checks every gradient's precision against its node");

@@ -4,9 +4,10 @@ use crate::error::{Error, Result};
 use crate::float::Float;
 use crate::shape::Shape;
 use crate::tensor::{Node, Tensor};
+use crate::values::ValueRange;
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
-use std::fmt::{self, Write};
+use std::fmt;
 use std::sync::Arc;
 
 /// The Wengert list of one result: every leaf and recorded step that it depends on, each after its
@@ -23,15 +24,24 @@ use std::sync::Arc;
 /// ");
 /// # Ok::<(), tapegrad::Error>(())
 /// ```
+#[derive(Clone)]
 pub struct Tape {
     entries: Vec<TapeEntry>,
+    /// The ids of the entries' nodes, ascending.
+    ids: Vec<u64>,
 }
 
 /// One line of a [`Tape`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct TapeEntry {
     /// The step's name; none for a leaf.
     pub name: Option<&'static str>,
+    /// What the caller calls the value: see [`Tape::named`].
+    pub label: Option<String>,
+    /// What the step computes, as its rule says ([`Backward::formula`](crate::Backward::formula)); empty
+    /// for a leaf, and for a step that backward has released.
+    pub formula: &'static str,
     /// The shape of the value.
     pub shape: Shape,
     /// The places of the inputs in the tape; none for a constant. Empty for a leaf, and for a step
@@ -39,6 +49,10 @@ pub struct TapeEntry {
     pub inputs: Vec<Option<usize>>,
     /// Whether backward has played the step and released what it had saved.
     pub released: bool,
+    /// The range of the value, where it was noted: see [`Tape::observe`] and [`Tape::named`].
+    pub values: Option<ValueRange>,
+    /// The Euclidean norm of the loss's gradient by the value, where it was noted.
+    pub gradient_norm: Option<f64>,
 }
 
 impl<T: Float> Tensor<T> {
@@ -51,12 +65,16 @@ impl<T: Float> Tensor<T> {
             let place = |input: &Option<Arc<Node>>| input.as_ref().and_then(|input| place_of(&nodes, input));
             TapeEntry {
                 name: node.name,
+                label: None,
+                formula: recorded.as_ref().map_or("", |step| step.rule.formula()),
                 shape: node.shape.clone(),
                 inputs: inputs.map(place).collect(),
                 released: node.name.is_some() && recorded.is_none(),
+                values: None,
+                gradient_norm: None,
             }
         });
-        Tape { entries: entries.collect() }
+        Tape { entries: entries.collect(), ids: nodes.iter().map(|node| node.id).collect() }
     }
 }
 
@@ -76,42 +94,38 @@ impl Tape {
         self.entries.is_empty()
     }
 
-    /// The graph in the `dot` language of Graphviz, arrows pointing from inputs to results.
-    pub fn to_dot(&self) -> String {
-        let mut dot = String::from("digraph tape {\n  rankdir=LR;\n");
-        for (place, entry) in self.entries.iter().enumerate() {
-            let (name, form) = match entry.name {
-                Some(name) => (name, "box"),
-                None => ("leaf", "ellipse"),
-            };
-            let name = name.replace('\\', "\\\\").replace('"', "\\\"");
-            // Writing to a String cannot fail.
-            let _ = writeln!(dot, "  n{place} [label=\"%{place} {name}\\n{}\", shape={form}];", entry.shape);
-            for input in entry.inputs.iter().flatten() {
-                let _ = writeln!(dot, "  n{input} -> n{place};");
+    /// Changes each entry, given the id of its node.
+    pub(crate) fn describe(&mut self, mut change: impl FnMut(u64, &mut TapeEntry)) {
+        self.ids.iter().zip(&mut self.entries).for_each(|(&id, entry)| change(id, entry));
+    }
+}
+
+impl TapeEntry {
+    /// `Add(%0, const)`, `leaf`, or `Add (released)`.
+    pub(crate) fn call(&self) -> String {
+        let number = |input: &Option<usize>| input.map_or("const".to_string(), |place| format!("%{place}"));
+        match self.name {
+            None => "leaf".to_string(),
+            Some(name) if self.released => format!("{name} (released)"),
+            Some(name) => {
+                format!("{name}({})", self.inputs.iter().map(number).collect::<Vec<_>>().join(", "))
             }
         }
-        dot.push_str("}\n");
-        dot
     }
 }
 
 /// One numbered line for each leaf and step: its name, its inputs by number (`const` for a
-/// constant), and its shape.
+/// constant), and its shape. A [name](Tape::named) given by the caller stands before, as in `loss = Mean(%3)`.
 impl fmt::Display for Tape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let number = |input: &Option<usize>| input.map_or("const".to_string(), |place| format!("%{place}"));
         let calls: Vec<String> = (self.entries.iter())
-            .map(|entry| match entry.name {
-                None => "leaf".to_string(),
-                Some(name) if entry.released => format!("{name} (released)"),
-                Some(name) => {
-                    format!("{name}({})", entry.inputs.iter().map(number).collect::<Vec<_>>().join(", "))
-                }
+            .map(|entry| match &entry.label {
+                Some(label) => format!("{label} = {}", entry.call()),
+                None => entry.call(),
             })
             .collect();
         let digits = self.len().saturating_sub(1).to_string().len();
-        let width = calls.iter().map(String::len).max().unwrap_or(0);
+        let width = calls.iter().map(|call| call.chars().count()).max().unwrap_or(0);
         for (place, (call, entry)) in calls.iter().zip(&self.entries).enumerate() {
             writeln!(f, "{:<2$}  {call:<width$}   {}", format!("%{place}"), entry.shape, digits + 1)?;
         }

@@ -325,6 +325,9 @@ pub(crate) type InputGradients = SmallVec<[Option<AnyTensor>; 3]>;
 
 /// A rule together with the values that it saved, whatever their precision.
 pub(crate) trait AnyRule: Send + Sync {
+    /// What the step computes, for readers.
+    fn formula(&self) -> &'static str;
+
     /// Turns the gradient of the step's output into those of its inputs, one slot an input. The
     /// caller's handle is passed on: a rule that nobody else holds gives up its saved values to be overwritten.
     fn play(self: Arc<Self>, played: Played<'_>) -> Result<InputGradients>;

@@ -143,13 +143,16 @@ impl<T: Float> Tensor<T> {
     }
 }
 
-/// Rules as a table: the operation and the gradients of its two operands.
+/// Rules as a table: the operation, its formula, and the gradients of its two operands.
 macro_rules! rules {
-    ($($name:ident: |$step:ident, $grad:ident| $left:expr, $right:expr;)*) => {$(
+    ($($name:ident, $formula:literal: |$step:ident, $grad:ident| $left:expr, $right:expr;)*) => {$(
         struct $name;
         impl<T: Float> Backward<T> for $name {
             fn name(&self) -> &'static str {
                 stringify!($name)
+            }
+            fn formula(&self) -> &'static str {
+                $formula
             }
             fn backward(&self, $step: StepContext<T>, $grad: Tensor<T>) -> Result<Gradients> {
                 $step.gradients().input(0, || $left)?.input(1, || $right)
@@ -159,17 +162,17 @@ macro_rules! rules {
 }
 
 rules! {
-    Add: |step, grad| Ok(grad.clone()), Ok(grad.clone());
-    Sub: |step, grad| Ok(grad.clone()), grad.neg();
-    Mul: |step, grad| grad.mul(step.input(1)?), grad.mul(step.input(0)?);
-    Div: |step, grad| {
+    Add, "y = a + b": |step, grad| Ok(grad.clone()), Ok(grad.clone());
+    Sub, "y = a − b": |step, grad| Ok(grad.clone()), grad.neg();
+    Mul, "y = a b": |step, grad| grad.mul(step.input(1)?), grad.mul(step.input(0)?);
+    Div, "y = a / b": |step, grad| {
         grad.div(step.input(1)?)
     }, {
         // a/b/b rather than a/b^2, whose denominator overflows or underflows early
         let (a, b) = (step.input(0)?, step.input(1)?);
         grad.neg()?.mul(&a.div(b)?.div(b)?)
     };
-    Pow: |step, grad| {
+    Pow, "y = aᵇ": |step, grad| {
         let (a, b) = (step.input(0)?, step.input(1)?);
         // b a^(b-1), where b = 0 is no reason to divide by a = 0 (or to look at a nan)
         let irrelevant = b.eq(0.0)?.and(&a.abs()?.gt(0.0)?.not())?;
@@ -182,12 +185,12 @@ rules! {
         let slope = step.output()?.mul(&without(&irrelevant, a)?.log()?)?;
         grad.mul(&slope)
     };
-    Maximum: |step, grad| {
+    Maximum, "y = max(a, b)": |step, grad| {
         share(&grad, step.input(0)?, step.input(1)?)
     }, {
         share(&grad, step.input(1)?, step.input(0)?)
     };
-    Minimum: |step, grad| {
+    Minimum, "y = min(a, b)": |step, grad| {
         share(&grad, &step.input(0)?.neg()?, &step.input(1)?.neg()?)
     }, {
         share(&grad, &step.input(1)?.neg()?, &step.input(0)?.neg()?)

@@ -48,6 +48,9 @@ impl<From: Float, To: Float> Backward<To> for Cast<From> {
     fn name(&self) -> &'static str {
         "Cast"
     }
+    fn formula(&self) -> &'static str {
+        "y = x in another precision"
+    }
     fn backward(&self, step: StepContext<To>, grad: Tensor<To>) -> Result<Gradients> {
         step.gradients().input(0, || grad.cast::<From>())
     }

@@ -103,6 +103,9 @@ impl<T: Float> Backward<T> for Where {
     fn name(&self) -> &'static str {
         "Where"
     }
+    fn formula(&self) -> &'static str {
+        "y = a where the mask holds, else b"
+    }
     fn backward(&self, step: StepContext<T>, grad: Tensor<T>) -> Result<Gradients> {
         step.gradients()
             .input(0, || grad.masked_fill(&self.condition.not(), 0.0))?
@@ -117,6 +120,9 @@ struct MaskedFill {
 impl<T: Float> Backward<T> for MaskedFill {
     fn name(&self) -> &'static str {
         "MaskedFill"
+    }
+    fn formula(&self) -> &'static str {
+        "y = a number where the mask holds, else x"
     }
     fn backward(&self, _step: StepContext<T>, grad: Tensor<T>) -> Result<Gradients> {
         Ok(grad.masked_fill(&self.mask, 0.0)?.into())

@@ -188,6 +188,9 @@ impl<T: Float> Backward<T> for Gather {
     fn name(&self) -> &'static str {
         "Gather"
     }
+    fn formula(&self) -> &'static str {
+        "yᵢ = x[i, indexᵢ]"
+    }
     fn backward(&self, _step: StepContext<T>, grad: Tensor<T>) -> Result<Gradients> {
         Ok(Tensor::zeros(&self.shape)?.scatter_add(self.dim as isize, &self.index, &grad)?.into())
     }
@@ -201,6 +204,9 @@ struct ScatterAdd {
 impl<T: Float> Backward<T> for ScatterAdd {
     fn name(&self) -> &'static str {
         "ScatterAdd"
+    }
+    fn formula(&self) -> &'static str {
+        "y = a, with bᵢ added at indexᵢ"
     }
     fn backward(&self, step: StepContext<T>, grad: Tensor<T>) -> Result<Gradients> {
         step.gradients()
@@ -219,6 +225,9 @@ impl<T: Float> Backward<T> for IndexSelect {
     fn name(&self) -> &'static str {
         "IndexSelect"
     }
+    fn formula(&self) -> &'static str {
+        "yᵢ = x[indexᵢ]"
+    }
     fn backward(&self, _step: StepContext<T>, grad: Tensor<T>) -> Result<Gradients> {
         Ok(grad.index_add(&self.shape, self.dim, &self.index)?.into())
     }
@@ -232,6 +241,9 @@ struct IndexAdd {
 impl<T: Float> Backward<T> for IndexAdd {
     fn name(&self) -> &'static str {
         "IndexAdd"
+    }
+    fn formula(&self) -> &'static str {
+        "y = zeros, with xᵢ added at indexᵢ"
     }
     fn backward(&self, _step: StepContext<T>, grad: Tensor<T>) -> Result<Gradients> {
         Ok(grad.index_select(self.dim as isize, &self.index)?.into())

@@ -216,6 +216,9 @@ impl<T: Float> Backward<T> for Cat {
     fn name(&self) -> &'static str {
         "Cat"
     }
+    fn formula(&self) -> &'static str {
+        "y = x₁, x₂, .. one after the other"
+    }
     fn backward(&self, step: StepContext<T>, grad: Tensor<T>) -> Result<Gradients> {
         let mut gradients = step.gradients();
         let mut start = 0;
@@ -240,6 +243,9 @@ impl<T: Float> Backward<T> for Part {
     fn name(&self) -> &'static str {
         self.name
     }
+    fn formula(&self) -> &'static str {
+        "y = a part of x"
+    }
     fn backward(&self, _step: StepContext<T>, grad: Tensor<T>) -> Result<Gradients> {
         Ok(grad.embedded(&self.whole, self.dim, self.start, self.length)?.into())
     }
@@ -255,6 +261,9 @@ struct Embed {
 impl<T: Float> Backward<T> for Embed {
     fn name(&self) -> &'static str {
         "Embed"
+    }
+    fn formula(&self) -> &'static str {
+        "y = x among zeros"
     }
     fn backward(&self, _step: StepContext<T>, grad: Tensor<T>) -> Result<Gradients> {
         Ok(grad.part("Narrow", self.dim, self.start, self.length, self.part.clone())?.into())

@@ -149,6 +149,9 @@ impl<T: Float> Backward<T> for View {
     fn name(&self) -> &'static str {
         self.name
     }
+    fn formula(&self) -> &'static str {
+        "y = x in another shape"
+    }
     fn backward(&self, _step: StepContext<T>, grad: Tensor<T>) -> Result<Gradients> {
         Ok(grad.viewed(self.shape.clone(), "Reshape").into())
     }
@@ -162,6 +165,9 @@ struct Permute {
 impl<T: Float> Backward<T> for Permute {
     fn name(&self) -> &'static str {
         self.name
+    }
+    fn formula(&self) -> &'static str {
+        "y = x with its dims in another order"
     }
     fn backward(&self, _step: StepContext<T>, grad: Tensor<T>) -> Result<Gradients> {
         let mut inverse: SmallVec<[usize; 4]> = SmallVec::from_elem(0, self.order.len());
@@ -178,6 +184,9 @@ struct BroadcastTo;
 impl<T: Float> Backward<T> for BroadcastTo {
     fn name(&self) -> &'static str {
         "BroadcastTo"
+    }
+    fn formula(&self) -> &'static str {
+        "y = x, repeated"
     }
     fn backward(&self, _step: StepContext<T>, grad: Tensor<T>) -> Result<Gradients> {
         Ok(grad.into())

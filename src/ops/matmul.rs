@@ -170,6 +170,14 @@ impl<T: Float> Backward<T> for MatMul {
     fn name(&self) -> &'static str {
         "MatMul"
     }
+    fn formula(&self) -> &'static str {
+        match (self.a_transposed, self.b_transposed) {
+            (false, false) => "y = A B",
+            (true, false) => "y = Aᵀ B",
+            (false, true) => "y = A Bᵀ",
+            (true, true) => "y = Aᵀ Bᵀ",
+        }
+    }
     fn backward(&self, step: StepContext<T>, grad: Tensor<T>) -> Result<Gradients> {
         let (op, a_transposed, b_transposed) = ("matmul", self.a_transposed, self.b_transposed);
         step.gradients()

@@ -277,6 +277,9 @@ impl<T: Float> Backward<T> for Sum {
     fn name(&self) -> &'static str {
         "Sum"
     }
+    fn formula(&self) -> &'static str {
+        "y = Σ xᵢ"
+    }
     fn backward(&self, _step: StepContext<T>, grad: Tensor<T>) -> Result<Gradients> {
         Ok(grad.reshape(&self.kept)?.broadcast_to(&self.shape)?.into())
     }
@@ -292,6 +295,9 @@ impl<T: Float> Backward<T> for Mean<T> {
     fn name(&self) -> &'static str {
         "Mean"
     }
+    fn formula(&self) -> &'static str {
+        "y = Σ xᵢ / n"
+    }
     fn backward(&self, _step: StepContext<T>, grad: Tensor<T>) -> Result<Gradients> {
         let each = grad.div(self.count.to_f64())?;
         Ok(each.reshape(&self.kept)?.broadcast_to(&self.shape)?.into())
@@ -306,6 +312,9 @@ struct Var {
 impl<T: Float> Backward<T> for Var {
     fn name(&self) -> &'static str {
         "Var"
+    }
+    fn formula(&self) -> &'static str {
+        "y = Σ (xᵢ − mean x)² / (n − correction)"
     }
     fn backward(&self, step: StepContext<T>, grad: Tensor<T>) -> Result<Gradients> {
         let x = step.input(0)?;
@@ -324,6 +333,12 @@ struct Extreme {
 impl<T: Float> Backward<T> for Extreme {
     fn name(&self) -> &'static str {
         self.name
+    }
+    fn formula(&self) -> &'static str {
+        match self.name {
+            "Max" => "y = max xᵢ",
+            _ => "y = min xᵢ",
+        }
     }
     fn backward(&self, step: StepContext<T>, grad: Tensor<T>) -> Result<Gradients> {
         let x = step.input(0)?;

@@ -139,6 +139,9 @@ impl<T: Float> Backward<T> for Softmax {
     fn name(&self) -> &'static str {
         "Softmax"
     }
+    fn formula(&self) -> &'static str {
+        "yᵢ = exp xᵢ / Σⱼ exp xⱼ"
+    }
     fn backward(&self, step: StepContext<T>, grad: Tensor<T>) -> Result<Gradients> {
         let p = step.output()?;
         if p.is_empty() {
@@ -167,6 +170,9 @@ impl<T: Float> Backward<T> for LogSoftmax {
     fn name(&self) -> &'static str {
         "LogSoftmax"
     }
+    fn formula(&self) -> &'static str {
+        "yᵢ = xᵢ − ln Σⱼ exp xⱼ"
+    }
     fn backward(&self, step: StepContext<T>, grad: Tensor<T>) -> Result<Gradients> {
         let x = step.input(0)?;
         if step.is_recording() {
@@ -186,6 +192,9 @@ struct LogSumExp {
 impl<T: Float> Backward<T> for LogSumExp {
     fn name(&self) -> &'static str {
         "LogSumExp"
+    }
+    fn formula(&self) -> &'static str {
+        "y = ln Σⱼ exp xⱼ"
     }
     fn backward(&self, step: StepContext<T>, grad: Tensor<T>) -> Result<Gradients> {
         let x = step.input(0)?;

@@ -20,13 +20,16 @@ fn by_kernel<T: Float>(x: &Tensor<T>, kernel: fn(&[T], &mut [T])) -> Result<Tens
     Tensor::compute(x.shape().clone(), |out| kernel(x.as_slice(), out))
 }
 
-/// Rules as a table: the name of the operation and the gradient of its input.
+/// Rules as a table: the name of the operation, its formula, and the gradient of its input.
 macro_rules! rules {
-    ($($name:ident: |$step:ident, $grad:ident| $gradient:expr;)*) => {$(
+    ($($name:ident, $formula:literal: |$step:ident, $grad:ident| $gradient:expr;)*) => {$(
         struct $name;
         impl<T: Float> Backward<T> for $name {
             fn name(&self) -> &'static str {
                 stringify!($name)
+            }
+            fn formula(&self) -> &'static str {
+                $formula
             }
             fn backward(&self, $step: StepContext<T>, $grad: Tensor<T>) -> Result<Gradients> {
                 Ok($gradient.into())
@@ -36,24 +39,24 @@ macro_rules! rules {
 }
 
 rules! {
-    Neg: |_step, grad| grad.neg()?;
-    Exp: |step, grad| grad.mul(step.output()?)?;
-    Expm1: |step, grad| grad.mul(&step.output()?.add(1.0)?)?;
-    Log: |step, grad| grad.div(step.input(0)?)?;
-    Log1p: |step, grad| grad.div(&step.input(0)?.add(1.0)?)?;
-    Sqrt: |step, grad| grad.div(&step.output()?.mul(2.0)?)?;
-    Square: |step, grad| grad.mul(&step.input(0)?.mul(2.0)?)?;
-    Reciprocal: |step, grad| grad.neg()?.mul(&step.output()?.square()?)?;
-    Abs: |step, grad| grad.mul(&sign(step.input(0)?)?)?;
-    Relu: |step, grad| grad.masked_fill(&step.input(0)?.le(0.0)?, 0.0)?;
-    Tanh: |step, grad| grad.mul(&step.output()?.square()?.neg()?.add(1.0)?)?;
-    Sigmoid: |step, grad| grad.mul(&step.output()?.neg()?.add(1.0)?)?.mul(step.output()?)?;
-    Softplus: |step, grad| {
+    Neg, "y = −x": |_step, grad| grad.neg()?;
+    Exp, "y = eˣ": |step, grad| grad.mul(step.output()?)?;
+    Expm1, "y = eˣ − 1": |step, grad| grad.mul(&step.output()?.add(1.0)?)?;
+    Log, "y = ln x": |step, grad| grad.div(step.input(0)?)?;
+    Log1p, "y = ln(1 + x)": |step, grad| grad.div(&step.input(0)?.add(1.0)?)?;
+    Sqrt, "y = √x": |step, grad| grad.div(&step.output()?.mul(2.0)?)?;
+    Square, "y = x²": |step, grad| grad.mul(&step.input(0)?.mul(2.0)?)?;
+    Reciprocal, "y = 1/x": |step, grad| grad.neg()?.mul(&step.output()?.square()?)?;
+    Abs, "y = |x|": |step, grad| grad.mul(&sign(step.input(0)?)?)?;
+    Relu, "y = max(x, 0)": |step, grad| grad.masked_fill(&step.input(0)?.le(0.0)?, 0.0)?;
+    Tanh, "y = tanh x": |step, grad| grad.mul(&step.output()?.square()?.neg()?.add(1.0)?)?;
+    Sigmoid, "y = 1/(1 + e⁻ˣ)": |step, grad| grad.mul(&step.output()?.neg()?.add(1.0)?)?.mul(step.output()?)?;
+    Softplus, "y = ln(1 + eˣ)": |step, grad| {
         let x = step.input(0)?;
         grad.where_cond(&x.gt(SOFTPLUS_THRESHOLD)?, &grad.mul(&x.sigmoid()?)?)?
     };
-    NormalCdf: |step, grad| grad.mul(&normal_density(step.input(0)?)?)?;
-    Gelu: |step, grad| {
+    NormalCdf, "y = Φ(x)": |step, grad| grad.mul(&normal_density(step.input(0)?)?)?;
+    Gelu, "y = x Φ(x)": |step, grad| {
         let x = step.input(0)?;
         grad.mul(&normal_cdf(x)?.add(&x.mul(&normal_density(x)?)?)?)?
     };
@@ -215,6 +218,9 @@ struct Clamp<T> {
 impl<T: Float> Backward<T> for Clamp<T> {
     fn name(&self) -> &'static str {
         "Clamp"
+    }
+    fn formula(&self) -> &'static str {
+        "y = min(max(x, minimum), maximum)"
     }
     fn backward(&self, step: StepContext<T>, grad: Tensor<T>) -> Result<Gradients> {
         let x = step.input(0)?;

@@ -325,6 +325,13 @@ impl<T: Float> Backward<T> for CrossEntropy<T> {
     fn name(&self) -> &'static str {
         "CrossEntropy"
     }
+    fn formula(&self) -> &'static str {
+        match self.reduction {
+            Reduction::None => "yᵢ = −ln softmax(xᵢ)[target]",
+            Reduction::Sum => "y = Σᵢ −ln softmax(xᵢ)[target]",
+            Reduction::Mean => "y = mean of −ln softmax(xᵢ)[target]",
+        }
+    }
     fn backward(&self, mut step: StepContext<T>, grad: Tensor<T>) -> Result<Gradients> {
         let logits = step.take_input(0)?;
         if step.is_recording() {
@@ -406,6 +413,13 @@ struct SoftCrossEntropy<T: Float> {
 impl<T: Float> Backward<T> for SoftCrossEntropy<T> {
     fn name(&self) -> &'static str {
         "CrossEntropy"
+    }
+    fn formula(&self) -> &'static str {
+        match self.reduction {
+            Reduction::None => "yᵢ = −Σ target · ln softmax(xᵢ)",
+            Reduction::Sum => "y = Σᵢ −Σ target · ln softmax(xᵢ)",
+            Reduction::Mean => "y = mean of −Σ target · ln softmax(xᵢ)",
+        }
     }
     fn backward(&self, step: StepContext<T>, grad: Tensor<T>) -> Result<Gradients> {
         let (logits, target, weight) = (step.input(0)?, step.input(1)?, step.input(2)?);

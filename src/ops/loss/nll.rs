@@ -130,6 +130,13 @@ impl<T: Float> Backward<T> for Nll<T> {
     fn name(&self) -> &'static str {
         "NllLoss"
     }
+    fn formula(&self) -> &'static str {
+        match self.reduction {
+            Reduction::None => "yᵢ = −xᵢ[target]",
+            Reduction::Sum => "y = Σᵢ −xᵢ[target]",
+            Reduction::Mean => "y = mean of −xᵢ[target]",
+        }
+    }
     fn backward(&self, _step: StepContext<T>, grad: Tensor<T>) -> Result<Gradients> {
         let classes = &self.classes;
         let upstream = upstream_of_positions(&grad, self.reduction, self.denominator)?;

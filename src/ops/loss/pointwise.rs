@@ -69,6 +69,9 @@ impl<T: Float> Backward<T> for BinaryCrossEntropy {
     fn name(&self) -> &'static str {
         "BinaryCrossEntropyWithLogits"
     }
+    fn formula(&self) -> &'static str {
+        "y = −b ln s(a) − (1 − b) ln s(−a), s the sigmoid"
+    }
     fn backward(&self, step: StepContext<T>, grad: Tensor<T>) -> Result<Gradients> {
         let (x, y) = (step.input(0)?, step.input(1)?);
         step.gradients()
@@ -86,6 +89,9 @@ struct KlDiv;
 impl<T: Float> Backward<T> for KlDiv {
     fn name(&self) -> &'static str {
         "KlDiv"
+    }
+    fn formula(&self) -> &'static str {
+        "y = b (ln b − a)"
     }
     fn backward(&self, step: StepContext<T>, grad: Tensor<T>) -> Result<Gradients> {
         let (log_q, p) = (step.input(0)?, step.input(1)?);
