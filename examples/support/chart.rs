@@ -6,7 +6,6 @@ use plotters::coord::{Shift, types::RangedCoordf64};
 use plotters::element::{DashedPathElement, DynElement, IntoDynElement};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
-use std::fs;
 use std::path::Path;
 use tapegrad::{Float, Tensor};
 
@@ -37,7 +36,7 @@ enum Key {
     Marker(usize),
 }
 
-/// A curve through points, with its name in the legend (where it may take several lines).
+/// A curve through points, with its name in the legend (where it may take several lines; no name, no entry).
 pub struct Line {
     pub name: String,
     pub colour: RGBColor,
@@ -87,7 +86,7 @@ pub fn curves(path: &Path, title: &str, x_label: &str, panels: &[Panel]) -> Resu
                 };
                 plane.draw_series([stroke(points, line.colour, line.dashed)])?;
             }
-            draw_legend(&legend, panel.lines.iter().map(Line::entry))?;
+            draw_legend(&legend, panel.lines.iter().filter(|line| !line.name.is_empty()).map(Line::entry))?;
         }
         Ok(())
     })
@@ -195,10 +194,7 @@ fn picture(
     let units = format!("width=\"{width}\" height=\"{height}\"");
     let pixels = format!("width=\"{}\" height=\"{}\"", width / UNITS_PER_PIXEL, height / UNITS_PER_PIXEL);
     let svg = svg.replacen(&units, &pixels, 1);
-    let folder = path.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(folder)
-        .map_err(|error| format!("cannot make the folder {}: {error}", folder.display()))?;
-    fs::write(path, svg).map_err(|error| format!("cannot write {}: {error}", path.display()).into())
+    super::write(path, &svg)
 }
 
 fn axes<'a, 'b>(area: &Canvas<'b>, x: (f64, f64), y: (f64, f64)) -> Result<Plane<'a, 'b>> {

@@ -7,6 +7,8 @@ pub mod report;
 pub mod solve;
 
 use std::error::Error;
+use std::fs;
+use std::path::Path;
 use std::process::ExitCode;
 
 /// The result of an example: errors of the library, of files and of the examples themselves alike.
@@ -21,4 +23,12 @@ pub fn exit(outcome: Result<()>) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Writes a file, whose folder is made if need be.
+pub fn write(path: &Path, content: &str) -> Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(folder)
+        .map_err(|error| format!("cannot make the folder {}: {error}", folder.display()))?;
+    fs::write(path, content).map_err(|error| format!("cannot write {}: {error}", path.display()).into())
 }
