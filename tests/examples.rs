@@ -1,55 +1,9 @@
 //! Runs the examples in their quick mode, as a reader would.
 
-use std::collections::BTreeMap;
-use std::env;
+mod running;
+
+use running::{files, folder, printed, results, run, run_without_out, text};
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-
-/// A folder that does not exist at the start of a test, below the build's own.
-fn folder(name: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    if folder.exists() {
-        fs::remove_dir_all(&folder).unwrap();
-    }
-    folder
-}
-
-/// Runs an example, which is built first if it is out of date.
-fn run(example: &str, options: &[&str], out: &Path) -> Output {
-    let mut command = Command::new(env::var_os("CARGO").unwrap_or("cargo".into()));
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
-    command.current_dir(env!("CARGO_MANIFEST_DIR")).args(["run", "--quiet", "--offline", "--target-dir"]);
-    command.arg(target);
-    if !cfg!(debug_assertions) {
-        command.arg("--release");
-    }
-    command.args(["--example", example, "--"]).args(options).arg("--out").arg(out).output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
-
-/// What a run printed that must succeed.
-fn printed(output: &Output) -> String {
-    assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
-    text(&output.stdout)
-}
-
-/// The pairs of the last line, `result key=value key=value ..`.
-fn results(printed: &str) -> BTreeMap<&str, f64> {
-    let line = printed.lines().last().unwrap().strip_prefix("result ").unwrap();
-    let pairs = line.split(' ').map(|pair| pair.split_once('=').unwrap());
-    pairs.map(|(key, value)| (key, value.parse().unwrap())).collect()
-}
-
-/// The names and contents of the files in a folder.
-fn files(folder: &Path) -> BTreeMap<String, String> {
-    let paths = fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
-    let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_string();
-    paths.map(|path| (name(&path), fs::read_to_string(&path).unwrap())).collect()
-}
 
 #[test]
 fn three_class_learns_and_repeats_itself_bit_for_bit() {
@@ -123,4 +77,75 @@ fn iris_finds_the_coefficients_of_scikit_learn_from_any_start() {
         assert!(output.contains("accuracy: 97.33 %"), "{output}"); // 146 of 150, as scikit-learn has it
         assert_eq!(files(&out).keys().collect::<Vec<_>>(), ["convergence.svg", "regions.svg"]);
     }
+}
+
+#[test]
+fn cross_entropy_by_hand_and_fused_agree_to_the_last_digits() {
+    let out = folder("cross_entropy_by_hand");
+    let output = printed(&run("cross_entropy_by_hand", &["--quick"], &out));
+    let result = results(&output);
+    assert_eq!((result["loss"], result["fused_loss"]), (1.333651, 1.333651));
+    assert!(result["gradient_difference"] < 1e-7, "{output}");
+    let told = [
+        "softmax(1) gives the same",
+        "Gather",
+        "minus the logarithm",
+        "The mean",
+        "fused loss",
+        "The gradient",
+    ];
+    let places: Vec<usize> =
+        told.iter().map(|part| output.find(part).unwrap_or_else(|| panic!("{part}\n{output}"))).collect();
+    assert!(places.is_sorted(), "in the order of a tutorial: {places:?}");
+    let pages = files(&out);
+    let names = ["tape_by_hand.html", "tape_by_hand.svg", "tape_fused.html", "tape_fused.svg"];
+    assert_eq!(pages.keys().collect::<Vec<_>>(), names);
+}
+
+#[test]
+fn nll_curve_shows_a_slope_where_accuracy_has_none() {
+    let out = folder("nll_curve");
+    let output = printed(&run("nll_curve", &["--quick"], &out));
+    let result = results(&output);
+    assert_eq!((result["slope_at_0.05"], result["slope_at_0.95"]), (-20.0, -1.0526));
+    assert_eq!(result["slope_of_accuracy"], 0.0);
+    assert!(files(&out)["nll_curve.svg"].contains("slope of the accuracy,"));
+}
+
+#[test]
+fn custom_op_passes_the_check_and_its_mistaken_twin_does_not() {
+    for seed in ["42", "7"] {
+        let output = printed(&run_without_out("custom_op", &["--quick", "--seed", seed]));
+        let result = results(&output);
+        assert_eq!((result["slope"], result["curvature"]), (0.761594, 0.419974)); // tanh 1, 1 - tanh² 1
+        assert!(output.contains("a rule with a mistake does not pass"), "{output}");
+    }
+}
+
+#[test]
+fn data_parallel_gives_the_same_bits_on_any_number_of_threads() {
+    let output = printed(&run_without_out("data_parallel", &["--quick", "--threads", "1,2,3,5,8,16"]));
+    let result = results(&output);
+    assert_eq!(result["identical"], 1.0, "{output}");
+    let prints: Vec<&str> = (output.lines().filter(|line| line.contains(" ms ")))
+        .filter_map(|line| line.split_whitespace().last())
+        .collect();
+    assert!(
+        prints.len() == 6 && prints.iter().all(|print| print.len() == 16 && *print == prints[0]),
+        "{output}"
+    );
+    let refused = run_without_out("data_parallel", &["--threads", "0"]);
+    assert!(!refused.status.success() && text(&refused.stderr).contains("invalid value '0' for '--threads"));
+}
+
+#[test]
+fn softmax_collapse_stops_the_plain_formula_and_not_ours() {
+    let out = folder("softmax_collapse");
+    let output = printed(&run("softmax_collapse", &["--quick"], &out));
+    let result = results(&output);
+    assert!(result["plain_zero"] > 0.3 && result["ours_lossless_by_plain"] > 0.9, "{output}");
+    assert_eq!(result["ours_zero"], 0.0);
+    assert!(result["ours_loss"] < 5e-8 && result["ours_loss"] > 0.0, "{output}");
+    assert!(result["plain_loss"] > result["ours_loss"], "{output}");
+    assert_eq!(files(&out).keys().collect::<Vec<_>>(), ["softmax_collapse.svg"]);
 }
