@@ -149,3 +149,22 @@ fn softmax_collapse_stops_the_plain_formula_and_not_ours() {
     assert!(result["plain_loss"] > result["ours_loss"], "{output}");
     assert_eq!(files(&out).keys().collect::<Vec<_>>(), ["softmax_collapse.svg"]);
 }
+
+#[test]
+fn wine_finds_the_coefficients_of_scikit_learn_in_fewer_than_a_hundred_evaluations() {
+    for options in [&["--quick"][..], &["--seed", "1"], &["--seed", "2"]] {
+        let out = folder("wine");
+        let output = printed(&run("wine", options, &out));
+        let result = results(&output);
+        let keys: Vec<&str> = result.keys().copied().collect();
+        assert_eq!(keys, ["evaluations", "max_difference", "objective"]);
+        let difference = if options == ["--quick"] { 1e-6 } else { 1e-9 };
+        assert!(result["max_difference"] < difference, "{output}");
+        assert!(result["evaluations"] < 100.0, "{output}");
+        assert!((result["objective"] - 0.06792323468457989).abs() < 1e-14, "{output}");
+        assert!(output.contains("accuracy: 100.00 %"), "{output}"); // 178 of 178, as scikit-learn has it
+        assert_eq!(files(&out).keys().collect::<Vec<_>>(), ["convergence.svg", "regions.svg"]);
+    }
+    let refused = run("wine", &["--seed", "x"], &folder("wine"));
+    assert!(!refused.status.success() && text(&refused.stderr).contains("invalid value 'x' for '--seed"));
+}
