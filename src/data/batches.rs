@@ -38,7 +38,8 @@ impl Batches {
     }
 
     /// The samples in random order, all orders equally likely: one epoch. Take a new one for each epoch,
-    /// from the same generator.
+    /// from the same generator. A run that is to be resumed in the middle of an epoch saves the generator as
+    /// it was before the epoch, and skips the batches that were done.
     ///
     /// # Errors
     /// As [`Batches::in_order`]; nothing is drawn from the generator then.

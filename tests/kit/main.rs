@@ -3,3 +3,4 @@
 mod gradients;
 mod images;
 mod layers;
+mod resume;
