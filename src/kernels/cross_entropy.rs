@@ -150,12 +150,13 @@ dispatched! {
     ) {
         let Smoothing { target: on_target, every, total_weight, .. } = targets.smoothing;
         if every == 0.0 && size <= SHORT {
-            let mut block = ShortLines::new(size);
+            let mut block = ShortLines::new(size, lines.len());
+            let mut of_targets = vec![0.0; block.lines().min(lines.len())];
             for (index, lines) in lines.chunks(block.lines()).enumerate() {
                 let first = index * block.lines();
                 let range = first * size..(first + lines.len()) * size;
                 block.exponentials_of::<M>(x.map_or(&out[range.clone()], |x| &x[range.clone()]), lines);
-                write_gradients_of_block(&mut block, lines, first, targets, upstream, &mut out[range]);
+                write_gradients_of_block(&mut block, lines, first, targets, upstream, &mut of_targets, &mut out[range]);
             }
             return;
         }
@@ -190,12 +191,13 @@ dispatched! {
         out: &'a mut [T],
     ) {
         if size <= SHORT {
-            let mut block = ShortLines::new(size);
+            let mut block = ShortLines::new(size, lines.len());
+            let mut of_targets = vec![0.0; block.lines().min(lines.len())];
             let together = block.lines();
             let in_and_out = x.chunks(block.elements()).zip(out.chunks_mut(block.elements()));
             for (index, ((x, out), lines)) in in_and_out.zip(lines.chunks_mut(together)).enumerate() {
                 block.read::<M>(x, lines);
-                write_gradients_of_block(&mut block, lines, index * together, targets, upstream, out);
+                write_gradients_of_block(&mut block, lines, index * together, targets, upstream, &mut of_targets, out);
             }
             return;
         }
@@ -298,24 +300,33 @@ fn write_gradients_of_block<T: Float>(
     first: usize,
     targets: ClassTargets<T>,
     upstream: Upstream<T>,
+    of_targets: &mut [f64],
     out: &mut [T],
 ) {
-    block.write(|i| targets.factor(first + i, lines[i].others, upstream), out);
-    for (i, (line, out)) in lines.iter().zip(out.chunks_exact_mut(block.size())).enumerate() {
-        match targets.class(first + i) {
-            Some(class) => {
-                let rest = rest(block.exponential(i, class), line.others);
-                out[class] = T::from_f64(-block.factor(i) * rest);
-            }
-            None => out.fill(T::zero()),
+    for (i, line) in lines.iter().enumerate() {
+        let factor = targets.factor(first + i, line.others, upstream);
+        block.set_factor(i, factor);
+        if let Some(class) = targets.class(first + i) {
+            of_targets[i] = -factor * rest(block.exponential(i, class), line.others);
         }
     }
+    block.scale();
+    for (i, &of_target) in of_targets[..lines.len()].iter().enumerate() {
+        match targets.class(first + i) {
+            Some(class) => block.set(i, class, T::from_f64(of_target)),
+            None => (0..block.size()).for_each(|c| block.set(i, c, T::zero())),
+        }
+    }
+    block.store(out);
 }
 
 /// -ln p as a sum of two numbers. Both parts of it are positive, so nothing cancels.
 #[inline(always)]
 fn negative_log<T: Float>(x: T, max: T, log_denominator: f64) -> (f64, f64) {
     let (difference, low) = shifted(x, max);
+    if !is_double::<T>() {
+        return (log_denominator - difference, 0.0);
+    }
     let (high, error) = two_sum(log_denominator, -difference);
     (high, if high.is_finite() { error - low } else { 0.0 })
 }

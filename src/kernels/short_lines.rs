@@ -12,31 +12,39 @@ use crate::float::Float;
 /// Lines of at most this many elements are short.
 pub(super) const SHORT: usize = 16;
 
-/// How many elements a block has room for.
-const ROOM: usize = 512;
-
 /// Lanes are filled up to a multiple of this, so that no loop has a remainder.
 const LANES: usize = 16;
+
+/// How many lines make a full block: enough to fill the lanes many times, and few enough for the fastest
+/// cache.
+#[inline(always)]
+pub(super) fn lines_in_block(size: usize) -> usize {
+    (1024 / size / LANES * LANES).min(128)
+}
 
 /// A block of short lines on their side. The exponential, in [`unit`]s, of element c of line i is at `c * stride + i`; what
 /// lies between the number of lines and the stride is arithmetic for nothing.
 pub(super) struct ShortLines<T> {
-    exponentials: [T; ROOM],
-    maxima: [T; ROOM],
-    factors: [f64; ROOM],
+    exponentials: Vec<T>,
+    maxima: Vec<T>,
+    factors: Vec<f64>,
     size: usize,
     stride: usize,
 }
 
 impl<T: Float> ShortLines<T> {
-    /// The most lines that a block has, whatever their size.
-    pub const MOST_LINES: usize = ROOM;
-
-    /// Room for lines of `size` elements, at least 1 and at most [`SHORT`].
+    /// Room for at most `count` lines of `size` elements, at least 1 and at most [`SHORT`].
     #[inline(always)]
-    pub fn new(size: usize) -> Self {
-        let zeros = [T::zero(); ROOM];
-        ShortLines { exponentials: zeros, maxima: zeros, factors: [0.0; ROOM], size, stride: 0 }
+    pub fn new(size: usize, count: usize) -> Self {
+        let lines = count.next_multiple_of(LANES).min(lines_in_block(size));
+        let exponentials = vec![T::zero(); lines * size];
+        ShortLines {
+            exponentials,
+            maxima: vec![T::zero(); lines],
+            factors: vec![0.0; lines],
+            size,
+            stride: 0,
+        }
     }
 
     #[inline(always)]
@@ -47,7 +55,7 @@ impl<T: Float> ShortLines<T> {
     /// How many lines make a full block.
     #[inline(always)]
     pub fn lines(&self) -> usize {
-        ROOM / self.size / LANES * LANES
+        lines_in_block(self.size)
     }
 
     /// How many elements make a full block.
@@ -56,23 +64,23 @@ impl<T: Float> ShortLines<T> {
         self.lines() * self.size
     }
 
-    /// The exponential of one element.
-    #[inline(always)]
-    pub fn exponential(&self, line: usize, element: usize) -> f64 {
-        self.exponentials[element * self.stride + line].to_f64() / unit::<T>()
-    }
-
     /// Takes in lines, at most a full block.
     #[inline(always)]
     fn load(&mut self, x: &[T]) {
         let count = x.len() / self.size;
         self.stride = count.next_multiple_of(LANES);
         for (c, on_side) in self.exponentials.chunks_exact_mut(self.stride).take(self.size).enumerate() {
-            let mut place = c;
-            for out in &mut on_side[..count] {
-                *out = x[place];
-                place += self.size;
-            }
+            let of_lines = x[c..].iter().step_by(self.size);
+            on_side.iter_mut().zip(of_lines).for_each(|(on_side, &x)| *on_side = x);
+        }
+    }
+
+    /// Writes what is here back in lines.
+    #[inline(always)]
+    pub fn store(&self, out: &mut [T]) {
+        for (c, on_side) in self.exponentials.chunks_exact(self.stride).take(self.size).enumerate() {
+            let of_lines = out[c..].iter_mut().step_by(self.size);
+            of_lines.zip(on_side).for_each(|(out, &on_side)| *out = on_side);
         }
     }
 
@@ -142,25 +150,31 @@ impl<T: Float> ShortLines<T> {
         sums
     }
 
-    /// Writes the exponentials back in lines, those of line i times `factor(i)`.
+    /// The exponential of one element.
     #[inline(always)]
-    pub fn write(&mut self, factor: impl Fn(usize) -> f64, out: &mut [T]) {
-        let count = out.len() / self.size;
-        for (i, value) in self.factors[..count].iter_mut().enumerate() {
-            *value = factor(i);
-        }
-        for (c, on_side) in self.exponentials.chunks_exact_mut(self.stride).take(self.size).enumerate() {
-            let mut place = c;
-            for (&exponential, &factor) in on_side.iter().zip(&self.factors[..count]) {
-                out[place] = scaled_exponential(exponential, factor);
-                place += self.size;
+    pub fn exponential(&self, line: usize, element: usize) -> f64 {
+        self.exponentials[element * self.stride + line].to_f64() / unit::<T>()
+    }
+
+    /// Sets what [`scale`](ShortLines::scale) multiplies a line by.
+    #[inline(always)]
+    pub fn set_factor(&mut self, line: usize, factor: f64) {
+        self.factors[line] = factor;
+    }
+
+    /// Multiplies the exponentials of each line by its factor, and takes them out of their units.
+    #[inline(always)]
+    pub fn scale(&mut self) {
+        for on_side in self.exponentials.chunks_exact_mut(self.stride).take(self.size) {
+            for (value, &factor) in on_side.iter_mut().zip(&self.factors) {
+                *value = scaled_exponential(*value, factor);
             }
         }
     }
 
-    /// The factor of a line that was written.
+    /// Replaces one element.
     #[inline(always)]
-    pub fn factor(&self, line: usize) -> f64 {
-        self.factors[line]
+    pub fn set(&mut self, line: usize, element: usize, value: T) {
+        self.exponentials[element * self.stride + line] = value;
     }
 }

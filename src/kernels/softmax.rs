@@ -217,7 +217,7 @@ pub(super) fn map_exponentials<T: Float, M: MulAdd>(
 dispatched! {
     fn read_some_lines<'a, T, M>(x: &'a [T], size: usize, lines: &'a mut [Line<T>]) {
         if size <= SHORT {
-            let mut block = ShortLines::new(size);
+            let mut block = ShortLines::new(size, x.len() / size);
             for (x, lines) in x.chunks(block.elements()).zip(lines.chunks_mut(block.lines())) {
                 block.read::<M>(x, lines);
             }
@@ -241,12 +241,16 @@ dispatched! {
     /// `out = exp(x - m) / (1 + others)`
     fn softmax_some_lines<'a, T, M>(x: &'a [T], size: usize, out: &'a mut [T]) {
         if size <= SHORT {
-            let mut block = ShortLines::new(size);
-            let mut lines = [Line::default(); ShortLines::<f64>::MOST_LINES];
+            let mut block = ShortLines::new(size, x.len() / size);
+            let mut lines = vec![Line::default(); block.lines()];
             for (x, out) in x.chunks(block.elements()).zip(out.chunks_mut(block.elements())) {
                 let lines = &mut lines[..x.len() / size];
                 block.read::<M>(x, lines);
-                block.write(|i| 1.0 / (1.0 + lines[i].others), out);
+                for (i, line) in lines.iter().enumerate() {
+                    block.set_factor(i, 1.0 / (1.0 + line.others));
+                }
+                block.scale();
+                block.store(out);
             }
             return;
         }
@@ -324,19 +328,22 @@ dispatched! {
 /// `out = out factor`, where `out` is in [`unit`]s, with one rounding.
 #[inline(always)]
 pub(super) fn scale_exponentials<T: Float, M: MulAdd>(out: &mut [T], factor: f64) {
-    let in_one = factor / unit::<T>();
-    let high = T::from_f64(in_one);
+    let (high, low) = parts_of_factor::<T>(factor);
     if high.abs() < T::min_positive_value() {
         // A tiny factor would lose its digits.
         return out.iter_mut().for_each(|out| *out = scaled_exponential(*out, factor));
     }
-    let low = if high.is_finite() { T::from_f64(in_one - high.to_f64()) } else { T::zero() };
-    if is_double::<T>() || low == T::zero() {
-        return out.iter_mut().for_each(|out| *out *= high);
-    }
     for out in out {
         *out = M::mul_add(*out, high, *out * low);
     }
+}
+
+/// A factor for exponentials in [`unit`]s: rounded, and what the rounding left out.
+#[inline(always)]
+pub(super) fn parts_of_factor<T: Float>(factor: f64) -> (T, T) {
+    let in_one = factor / unit::<T>();
+    let high = T::from_f64(in_one);
+    (high, if high.is_finite() { T::from_f64(in_one - high.to_f64()) } else { T::zero() })
 }
 
 /// One exponential in [`unit`]s times a factor. Each takes half of the unit's powers of two back, so that
