@@ -85,6 +85,13 @@ impl<T: Float> Buffer<T> {
         Ok(copy)
     }
 
+    /// The elements, without a copy.
+    pub fn into_vec(mut self) -> Vec<T> {
+        let mut memory = take(&mut self.memory);
+        memory.truncate(self.length);
+        memory
+    }
+
     pub fn as_slice(&self) -> &[T] {
         &self.memory[..self.length]
     }

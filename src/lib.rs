@@ -52,6 +52,8 @@ mod anomaly;
 mod approximate;
 mod backward;
 mod buffer;
+#[cfg(any(feature = "ndarray", feature = "serde"))]
+mod conversions;
 mod create;
 pub mod data;
 mod error;

@@ -116,6 +116,15 @@ impl<T: Float> Tensor<T> {
         self.as_slice().to_vec()
     }
 
+    /// The elements in row-major order: moved if this handle is the only one that holds them, and copied
+    /// otherwise.
+    pub fn into_vec(self) -> Vec<T> {
+        match Arc::try_unwrap(self.data) {
+            Ok(buffer) => buffer.into_vec(),
+            Err(shared) => shared.as_slice().to_vec(),
+        }
+    }
+
     /// The only element of a tensor that has one.
     ///
     /// # Errors

@@ -9,6 +9,11 @@ use std::collections::BTreeSet;
 /// What an optimizer remembers between steps. A clone is a snapshot and copies nothing: the next step does,
 /// if the snapshot is still there.
 #[derive(Debug, Clone)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(
+    feature = "serde",
+    serde(bound(serialize = "T: serde::Serialize", deserialize = "T: serde::Deserialize<'de>"))
+)]
 pub struct OptimizerState<T: Float = f32> {
     /// One entry for each parameter that was ever updated, in the model's order.
     pub parameters: Vec<ParameterState<T>>,
@@ -16,6 +21,11 @@ pub struct OptimizerState<T: Float = f32> {
 
 /// What an optimizer remembers of one parameter.
 #[derive(Debug, Clone)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(
+    feature = "serde",
+    serde(bound(serialize = "T: serde::Serialize", deserialize = "T: serde::Deserialize<'de>"))
+)]
 pub struct ParameterState<T: Float = f32> {
     /// The parameter's name.
     pub name: String,
