@@ -168,3 +168,23 @@ fn wine_finds_the_coefficients_of_scikit_learn_in_fewer_than_a_hundred_evaluatio
     let refused = run("wine", &["--seed", "x"], &folder("wine"));
     assert!(!refused.status.success() && text(&refused.stderr).contains("invalid value 'x' for '--seed"));
 }
+
+#[test]
+fn names_learns_more_than_pairs_of_letters_tell_and_repeats_itself_bit_for_bit() {
+    let (first, second) = (folder("names_1"), folder("names_2"));
+    let output = printed(&run("names", &["--quick"], &first));
+    let result = results(&output);
+    // ln 27 = 3.2958 for a guess.
+    assert!(result["test_loss"] < result["pairs_loss"] - 0.05 && result["pairs_loss"] < 2.6, "{output}");
+    assert!(result["new"] > 0.5, "{output}");
+    assert!(!output.contains(['\r', '\u{1b}']), "a progress bar was drawn into a pipe");
+    assert_eq!(files(&first).keys().collect::<Vec<_>>(), ["training.svg"]);
+
+    let again = printed(&run("names", &["--quick"], &second));
+    let words = |output: &str| output.lines().filter(|line| !line.starts_with("picture")).collect::<String>();
+    assert_eq!(words(&again), words(&output));
+    assert_eq!(files(&second), files(&first));
+    assert_ne!(results(&printed(&run("names", &["--quick", "--seed", "7"], &second))), result);
+    let refused = run("names", &["--epochs", "0"], &second);
+    assert!(!refused.status.success() && text(&refused.stderr).contains("invalid value '0' for '--epochs"));
+}
