@@ -4,6 +4,7 @@ use super::batches::{positions, shuffle};
 use crate::error::{Error, Result};
 use crate::index::Indices;
 use rand::Rng;
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 /// The samples to train on and those to test with, at random; both in ascending order.
@@ -40,11 +41,11 @@ pub fn stratified_split(
     let count = test_count(op, labels.len(), test_share)?;
 
     // Each class gets its share rounded down; what is missing goes to those that lost most.
-    let exact = |size: usize| size as f64 * count as f64 / labels.len() as f64;
-    let mut counts: Vec<usize> = classes.iter().map(|class| exact(class.len()) as usize).collect();
+    let share = |class: &Vec<i64>| class.len() as u128 * count as u128;
+    let all = labels.len() as u128;
+    let mut counts: Vec<usize> = classes.iter().map(|class| (share(class) / all) as usize).collect();
     let mut by_loss: Vec<usize> = (0..classes.len()).collect();
-    let loss = |class: usize| exact(classes[class].len()).fract();
-    by_loss.sort_by(|&a, &b| loss(b).total_cmp(&loss(a))); // stable: equals stay in the order of labels
+    by_loss.sort_by_key(|&class| Reverse(share(&classes[class]) % all)); // stable: the lower label first
     let missing = count - counts.iter().sum::<usize>();
     by_loss.iter().take(missing).for_each(|&class| counts[class] += 1);
 
@@ -67,7 +68,7 @@ pub struct Fold {
 }
 
 /// Divides the samples at random into `folds` parts whose sizes differ by at most one; each fold tests with
-/// one of them and trains on the others.
+/// one of them and trains on the others. The folds together take memory for samples times folds positions.
 ///
 /// # Errors
 /// [`Error::Argument`] for fewer than 2 folds or more folds than samples; [`Error::OutOfMemory`]. Nothing
@@ -143,7 +144,9 @@ fn test_count(op: &'static str, samples: usize, share: f64) -> Result<usize> {
 
 fn check_folds(op: &'static str, samples: usize, folds: usize) -> Result<()> {
     if (2..=samples).contains(&folds) {
-        return Ok(());
+        // Asked for at once and given back: better refused here than in the middle.
+        let bytes = samples.saturating_mul(folds).saturating_mul(size_of::<i64>());
+        return Vec::<u8>::new().try_reserve_exact(bytes).map_err(|_| Error::OutOfMemory { bytes });
     }
     let value = format!("{folds} for {samples} samples");
     Err(Error::Argument { op, name: "folds", value, allowed: "at least 2 and at most one a sample" })
@@ -288,6 +291,13 @@ mod tests {
                 "k_folds: folds is {folds} for 5 samples, it must be at least 2 and at most one a sample"
             );
             assert_eq!(error, expected);
+        }
+        let labels: Indices = (0..3_000_000).map(|_| 0).collect();
+        for folds in [
+            k_folds(3_000_000, 3_000_000, &mut generator),
+            stratified_k_folds(&labels, 3_000_000, &mut generator),
+        ] {
+            assert_eq!(folds, Err(Error::OutOfMemory { bytes: 72_000_000_000_000 }));
         }
         assert_eq!(generator, rng());
     }
