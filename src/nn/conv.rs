@@ -17,7 +17,7 @@ use rand::Rng;
 /// # use tapegrad::{Conv2dOptions, Tensor};
 /// let rng = &mut ChaCha8Rng::seed_from_u64(0);
 /// let layer = Conv2d::new(1, 16, 3, Conv2dOptions::new().padding(1), rng)?;
-/// let images = Tensor::zeros([32, 1, 8, 8])?;
+/// let images: Tensor = Tensor::zeros([32, 1, 8, 8])?;
 /// assert_eq!(layer.forward(&images)?.shape(), &[32, 16, 8, 8]);
 /// # Ok::<(), tapegrad::Error>(())
 /// ```
