@@ -20,20 +20,21 @@ const MONO: f64 = 8.5;
 const SANS: f64 = 7.6;
 const BAR: f64 = 80.0;
 
+/// Under a class of its own, for pictures that are put into a page.
 const STYLE: &str = "\
-text { font: 14px 'DejaVu Sans', Verdana, sans-serif; fill: #282828; }
-.call { font-family: 'DejaVu Sans Mono', Menlo, Consolas, monospace; }
-.head { fill: #6b6b6b; font-size: 13px; }
-.quiet { fill: #9a9a9a; }
-.row { fill: #ffffff; stroke: #d9d9d9; }
-.leaf { fill: #eaf5f1; stroke: #9fd3c1; }
-.bar { fill: #f5cdb2; }
-.edge { fill: none; stroke: #0072b2; stroke-width: 1.6; }
-.tip { fill: #0072b2; }
-path.edge.ofleaf { stroke: #009e73; }
-path.tip.ofleaf { fill: #009e73; }
-.back { fill: none; stroke: #d55e00; stroke-width: 1.6; }
-.backtip { fill: #d55e00; }
+.tape text { font: 14px 'DejaVu Sans', Verdana, sans-serif; fill: #282828; }
+.tape .call { font-family: 'DejaVu Sans Mono', Menlo, Consolas, monospace; }
+.tape .head { fill: #6b6b6b; font-size: 13px; }
+.tape .quiet { fill: #9a9a9a; }
+.tape .row { fill: #ffffff; stroke: #d9d9d9; }
+.tape .leaf { fill: #eaf5f1; stroke: #9fd3c1; }
+.tape .bar { fill: #f5cdb2; }
+.tape .edge { fill: none; stroke: #0072b2; stroke-width: 1.6; }
+.tape .tip { fill: #0072b2; }
+.tape path.edge.ofleaf { stroke: #009e73; }
+.tape path.tip.ofleaf { fill: #009e73; }
+.tape .back { fill: none; stroke: #d55e00; stroke-width: 1.6; }
+.tape .backtip { fill: #d55e00; }
 ";
 
 impl Tape {
@@ -220,7 +221,7 @@ impl<'a> Drawing<'a> {
         // Writing to a String cannot fail.
         let _ = write!(
             svg,
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width:.0}\" height=\"{height:.0}\" viewBox=\"0 0 {width:.0} {height:.0}\">\n\
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"tape\" width=\"{width:.0}\" height=\"{height:.0}\" viewBox=\"0 0 {width:.0} {height:.0}\">\n\
              <style>\n{STYLE}</style>\n<rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n"
         );
         for (head, start) in HEADS.iter().zip(starts) {

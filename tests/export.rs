@@ -1,7 +1,7 @@
 //! What is noted of a tape's steps, and the pictures that show it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use tapegrad::{Error, Indices, Result, Tape, Tensor, ValueRange, grad, no_grad};
+use tapegrad::{Conv2dOptions, Error, Indices, Result, Tape, Tensor, ValueRange, grad, no_grad};
 
 fn logits() -> Tensor<f64> {
     Tensor::from([[2.0, 1.0, 0.0], [0.0, 3.0, 0.0]]).requires_grad()
@@ -145,6 +145,8 @@ fn every_built_in_step_says_its_formula() -> Result<()> {
         x.mse_loss(&x, Default::default())?,
         x.binary_cross_entropy_with_logits(&x, Default::default())?,
         x.kl_div(&x, Default::default())?,
+        x.reshape([1, 1, 2, 2])?.conv2d(&x.reshape([1, 1, 2, 2])?, None, Conv2dOptions::new())?,
+        x.reshape([1, 1, 2, 2])?.max_pool2d(2)?,
     ];
     for tape in all.iter().map(Tensor::tape) {
         for entry in tape.entries().iter().filter(|entry| entry.name.is_some()) {

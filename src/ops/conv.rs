@@ -302,6 +302,9 @@ impl<T: Float> Backward<T> for Conv2d {
     fn name(&self) -> &'static str {
         "Conv2d"
     }
+    fn formula(&self) -> &'static str {
+        "yₒ = Σ wₒ · window of x"
+    }
     fn backward(&self, step: StepContext<T>, grad: Tensor<T>) -> Result<Gradients> {
         let geometry = &self.geometry;
         let (images, windows) = (geometry.windows.images, geometry.windows.count());
@@ -349,6 +352,9 @@ impl<T: Float> Backward<T> for Unfold {
     fn name(&self) -> &'static str {
         "Unfold"
     }
+    fn formula(&self) -> &'static str {
+        "y = the windows of x, one a column"
+    }
     fn backward(&self, _step: StepContext<T>, grad: Tensor<T>) -> Result<Gradients> {
         Ok(fold(&grad, &self.geometry)?.into())
     }
@@ -361,6 +367,9 @@ struct Fold {
 impl<T: Float> Backward<T> for Fold {
     fn name(&self) -> &'static str {
         "Fold"
+    }
+    fn formula(&self) -> &'static str {
+        "y = windows added up in their places"
     }
     fn backward(&self, _step: StepContext<T>, grad: Tensor<T>) -> Result<Gradients> {
         Ok(unfold(&grad, &self.geometry)?.into())

@@ -136,6 +136,9 @@ impl<T: Float> Backward<T> for MaxPool2d {
     fn name(&self) -> &'static str {
         "MaxPool2d"
     }
+    fn formula(&self) -> &'static str {
+        "y = max of each window of x"
+    }
     fn backward(&self, _step: StepContext<T>, grad: Tensor<T>) -> Result<Gradients> {
         let Windows { images, channels, height, width } = self.windows;
         let planes = Tensor::zeros([images * channels, self.windows.plane()])?;
