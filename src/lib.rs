@@ -24,17 +24,74 @@
 //! }
 //! ```
 //!
+//! # Training a model
+//!
+//! A model is a struct, [`parameters!`] names what is trained, an optimizer updates it in place:
+//!
+//! ```
+//! use rand::SeedableRng;
+//! use tapegrad::nn::{ChaCha8Rng, Linear, Module, Parameters};
+//! use tapegrad::optim::{Adam, Optimizer};
+//! use tapegrad::{Result, Tensor, accuracy, parameters};
+//!
+//! struct Mlp {
+//!     hidden: Linear,
+//!     output: Linear,
+//! }
+//! parameters!(Mlp { hidden, output });
+//!
+//! impl Mlp {
+//!     fn forward(&self, x: &Tensor) -> Result<Tensor> {
+//!         self.output.forward(&self.hidden.forward(x)?.relu()?)
+//!     }
+//! }
+//!
+//! fn main() -> Result<()> {
+//!     // Exclusive or, which no linear model can learn.
+//!     let inputs = Tensor::new([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]);
+//!     let labels = [0, 1, 1, 0];
+//!
+//!     let mut rng = ChaCha8Rng::seed_from_u64(0);
+//!     let mut model = Mlp { hidden: Linear::new(2, 16, &mut rng)?, output: Linear::new(16, 2, &mut rng)? };
+//!     let mut optimizer = Adam::new(0.05);
+//!     for _ in 0..100 {
+//!         model.zero_grad();
+//!         model.forward(&inputs)?.cross_entropy(labels)?.backward()?;
+//!         optimizer.step(&mut model)?;
+//!     }
+//!     assert_eq!(accuracy(&model.forward(&inputs)?, labels)?, 1.0);
+//!     Ok(())
+//! }
+//! ```
+//!
 //! # Finding your way
 //!
 //! * [`Tensor`] is the one type that holds numbers: `f32` by default, `f64` too. Its methods are the
 //!   operations, under the names that PyTorch gives them. [`Indices`] holds integers, [`Mask`] booleans.
 //! * [`Tensor::backward`] and [`grad`] compute gradients, of any order. [`Tensor::tape`] shows what will
-//!   be played. [`guide::tape`] explains how it works.
+//!   be played, and [`Tape::observe`] draws it, with what each step computed.
 //! * [`CrossEntropyLoss`], [`NllLoss`] and the losses among the methods of [`Tensor`] compare with a target.
-//! * [`nn`] has what models are made of, [`optim`] what trains them, [`data`] what feeds them.
-//!   `io` (feature `safetensors`) keeps them in files.
-//! * [`Backward`] is the trait for your own operations; the built-in ones use no other.
-//! * [`gradcheck`] compares a rule with finite differences.
+//! * [`Backward`] is the trait for your own operations; the built-in ones use no other. [`gradcheck()`] compares
+//!   a rule with finite differences; [`find_non_finite`] names the step at which a nan begins.
+//!
+//! The kit, which uses nothing but the public interface of the rest:
+//!
+//! * [`nn`]: layers, initialisation, and [`Parameters`](nn::Parameters), which optimizers and files see of a model.
+//! * [`optim`]: SGD, Adam, AdamW, L-BFGS, schedules of the learning rate, clipping.
+//! * [`data`]: tables, splits, folds, batches, standardisation.
+//! * `io`, with the feature `safetensors`: models and checkpoints in files that PyTorch reads and writes.
+//!
+//! The [`guide`] teaches how all of it works, in thirteen short chapters. For those who know PyTorch, there is
+//! [a table, call by call](guide::coming_from_pytorch).
+//!
+//! # Features
+//!
+//! | feature | what it adds |
+//! |---|---|
+//! | `rayon` (default) | several threads; the results are the same bits without it |
+//! | `safetensors` | the module `io` |
+//! | `ndarray` | conversions from and to the arrays of the `ndarray` crate |
+//! | `serde` | tensors and the state of optimizers in any format of serde |
 //!
 //! # Conventions
 //!
@@ -62,6 +119,7 @@ mod float;
 mod format;
 mod grad_mode;
 mod gradcheck;
+pub mod guide;
 mod index;
 mod instances;
 #[cfg(feature = "safetensors")]
@@ -103,16 +161,6 @@ pub use step::{Backward, Gradients, Step, StepContext};
 pub use tape::{Tape, TapeEntry};
 pub use tensor::{Tensor, live_nodes};
 pub use values::ValueRange;
-
-/// How it works, in chapters.
-pub mod guide {
-    #[doc = include_str!("../docs/tape.md")]
-    pub mod tape {}
-    #[doc = include_str!("../docs/differences.md")]
-    pub mod differences {}
-    #[doc = include_str!("../docs/accuracy.md")]
-    pub mod accuracy {}
-}
 
 /// The README's code blocks run as tests too.
 #[doc = include_str!("../README.md")]

@@ -5,7 +5,7 @@
 
 mod running;
 
-use running::{folder, printed, run};
+use running::{folder, printed, results, run};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -43,7 +43,17 @@ fn the_curve_of_minus_ln_p_is_what_the_example_draws() {
 #[test]
 fn the_collapse_is_what_the_example_draws() {
     // cargo run --release --example softmax_collapse -- --out docs
-    let drawn = drawn("softmax_collapse");
+    let out = folder("pictures_softmax_collapse");
+    let printed = printed(&run("softmax_collapse", &[], &out));
+    // What chapter 9 says of it.
+    let result = results(&printed);
+    assert!(
+        (0.25..0.75).contains(&result["plain_zero"]) && (3e-8..3e-7).contains(&result["plain_loss"]),
+        "{printed}"
+    );
+    assert!(result["ours_zero"] == 0.0 && result["ours_loss"] < 1e-13, "{printed}");
+    assert_eq!(result["ours_lossless_by_plain"], 1.0, "{printed}");
+    let drawn = running::files(&out);
     compare_diagrams(&committed("softmax_collapse.svg"), &drawn["softmax_collapse.svg"], 40.0).unwrap();
 }
 
