@@ -188,3 +188,22 @@ fn names_learns_more_than_pairs_of_letters_tell_and_repeats_itself_bit_for_bit()
     let refused = run("names", &["--epochs", "0"], &second);
     assert!(!refused.status.success() && text(&refused.stderr).contains("invalid value '0' for '--epochs"));
 }
+
+#[test]
+fn every_example_helps() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let mut names: Vec<String> = (fs::read_dir(folder).unwrap())
+        .filter_map(|file| Some(file.unwrap().file_name().to_str()?.strip_suffix(".rs")?.to_string()))
+        .collect();
+    names.sort();
+    assert!(names.len() >= 8, "{names:?}");
+    let ci = fs::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(".ci/run")).unwrap();
+    for name in &names {
+        let help = printed(&run_without_out(name, &["--help"]));
+        assert!(help.contains("Usage:") && help.contains("--quick"), "{name}: {help}");
+        assert!(
+            ci.split_whitespace().any(|word| word.trim_end_matches(';') == name),
+            "{name} is not run by .ci/run"
+        );
+    }
+}
