@@ -3,24 +3,27 @@
 //! They need some calculus, and a little Rust. Each can be read in ten minutes and ends with the places in the
 //! source where it happens. All code in them is run by the tests, and so are the numbers in the text.
 //!
-//! Scores and losses:
-//! [1](scores_to_probabilities) from scores to probabilities,
-//! [2](picking_the_right_one) picking the right one,
-//! [3](likelihood_to_loss) from likelihood to loss,
-//! [4](why_logits) why cross entropy takes logits.
+//! Scores and losses
 //!
-//! Gradients:
-//! [5](tape_step_by_step) the tape, step by step,
-//! [6](backward_by_hand) backward by hand, against backward by machine,
-//! [7](gradient_of_cross_entropy) the gradient of softmax cross entropy,
-//! [8](training) training.
+//! 1. [From scores to probabilities](scores_to_probabilities)
+//! 2. [Picking the right one](picking_the_right_one)
+//! 3. [From likelihood to loss](likelihood_to_loss)
+//! 4. [Why cross entropy takes logits](why_logits)
 //!
-//! Further:
-//! [9](numerical_truth) numerical truth,
-//! [10](derivatives_of_derivatives) derivatives of derivatives,
-//! [11](your_own_operation) writing your own operation,
-//! [12](coming_from_pytorch) coming from PyTorch,
-//! [13](checking_a_gradient) checking a gradient.
+//! Gradients
+//!
+//! 5. [The tape, step by step](tape_step_by_step)
+//! 6. [Backward by hand, against backward by machine](backward_by_hand)
+//! 7. [The gradient of softmax cross entropy](gradient_of_cross_entropy)
+//! 8. [Training](training)
+//!
+//! Further
+//!
+//! 9. [Numerical truth](numerical_truth)
+//! 10. [Derivatives of derivatives](derivatives_of_derivatives)
+//! 11. [Writing your own operation](your_own_operation)
+//! 12. [Coming from PyTorch](coming_from_pytorch)
+//! 13. [Checking a gradient](checking_a_gradient)
 //!
 //! For reference: [how the tape works](tape), [differences from PyTorch](differences), [accuracy].
 
