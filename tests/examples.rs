@@ -207,3 +207,34 @@ fn every_example_helps() {
         );
     }
 }
+
+#[test]
+fn digits_learns_to_read_and_repeats_itself_bit_for_bit() {
+    let (first, second) = (folder("digits_1"), folder("digits_2"));
+    let output = printed(&run("digits", &["--quick"], &first));
+    let result = results(&output);
+    let keys: Vec<&str> = result.keys().copied().collect();
+    assert_eq!(keys, ["mistakes", "test_accuracy", "test_loss", "train_accuracy"]);
+    // A guess is right in 10 % of the images.
+    assert!(result["test_accuracy"] > 0.8 && result["train_accuracy"] > 0.85, "{output}");
+    assert_eq!(result["mistakes"], (100.0 * (1.0 - result["test_accuracy"])).round());
+    assert!(output.contains("500 images of 8x8 pixels, 100 of them to test with"), "{output}");
+    assert!(output.contains("2.weight   [32, 16, 3, 3]"), "{output}");
+    assert!(!output.contains(['\r', '\u{1b}']), "a progress bar was drawn into a pipe");
+    let pictures = files(&first);
+    assert_eq!(pictures.keys().collect::<Vec<_>>(), ["confusion.svg", "mistakes.svg", "training.svg"]);
+    let squares = pictures["mistakes.svg"].matches("read as").count();
+    assert_eq!(squares as f64, result["mistakes"]);
+
+    let again = printed(&run("digits", &["--quick"], &second));
+    assert_eq!(again.lines().last(), output.lines().last());
+    assert_eq!(files(&second), pictures);
+
+    // In folds, every image is tested once.
+    let output =
+        printed(&run("digits", &["--quick", "--folds", "3", "--epochs", "1", "--seed", "7"], &second));
+    assert!(output.contains("network 3") && output.contains("mean"), "{output}");
+    assert!(files(&second)["confusion.svg"].contains("of 500 test images"), "{output}");
+    let refused = run("digits", &["--folds", "1"], &folder("digits_2"));
+    assert!(!refused.status.success() && text(&refused.stderr).contains("invalid value '1' for '--folds"));
+}

@@ -15,16 +15,16 @@ pub const ORANGE: RGBColor = RGBColor(213, 94, 0);
 pub const GREEN: RGBColor = RGBColor(0, 158, 115);
 pub const GREY: RGBColor = RGBColor(120, 120, 120);
 const CLASS_COLOURS: [RGBColor; 3] = [BLUE, ORANGE, GREEN];
-const INK: RGBColor = RGBColor(40, 40, 40);
+pub(super) const INK: RGBColor = RGBColor(40, 40, 40);
 
 /// The backend places everything on whole units. Half a pixel a unit makes curves smooth.
 const UNITS_PER_PIXEL: u32 = 2;
 const TITLE: i32 = 52;
-const TEXT: i32 = 36;
+pub(super) const TEXT: i32 = 36;
 const LEGEND_WIDTH: u32 = 440;
 const LINE_HEIGHT: i32 = 52;
 
-type Canvas<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+pub(super) type Canvas<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Plane<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
 /// Something to draw, in the coordinates of a diagram or of the canvas.
 type Element<'a, C> = DynElement<'static, SVGBackend<'a>, C>;
@@ -171,7 +171,7 @@ fn region(scores: &[[f64; 3]], class: usize, u: (f64, f64), v: (f64, f64)) -> Ve
 }
 
 /// Draws below a title and writes the file, whose folder is made if need be.
-fn picture(
+pub(super) fn picture(
     path: &Path,
     (width, height): (u32, u32),
     title: &[&str],

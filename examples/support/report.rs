@@ -1,6 +1,7 @@
 //! Text for the terminal.
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use std::fmt::Write;
 use std::io::IsTerminal;
 
 /// A bar that counts epochs and has room for a message; invisible where there is no terminal to draw it
@@ -13,6 +14,17 @@ pub fn progress(epochs: u64) -> ProgressBar {
     let style = ProgressStyle::with_template("epoch {pos} of {len} [{bar:30}] {msg}");
     let style = style.expect("the template is well formed").progress_chars("=> ");
     ProgressBar::with_draw_target(Some(epochs), target).with_style(style)
+}
+
+/// A bar that counts images, with how many a second and how long it will take; invisible where there is no
+/// terminal.
+pub fn progress_of_images(images: u64) -> ProgressBar {
+    let template = "[{bar:30}] {percent} %, {rate} images/s, {eta} left  {msg}";
+    let style = ProgressStyle::with_template(template).expect("the template is well formed");
+    let style = style.with_key("rate", |state: &ProgressState, text: &mut dyn Write| {
+        let _ = write!(text, "{:.0}", state.per_sec()); // a bar that cannot be drawn is no failure
+    });
+    progress(images).with_style(style.progress_chars("=> "))
 }
 
 /// Leaves the bar as it is, with an empty line below.
@@ -37,6 +49,24 @@ impl ConfusionMatrix {
             counts[label as usize][prediction as usize] += 1;
         }
         ConfusionMatrix { classes: classes.iter().map(|class| class.to_string()).collect(), counts }
+    }
+
+    pub fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    /// One row a label, one column a prediction.
+    pub fn counts(&self) -> &[Vec<usize>] {
+        &self.counts
+    }
+
+    /// How many predictions are the label.
+    pub fn right(&self) -> usize {
+        (0..self.counts.len()).map(|class| self.counts[class][class]).sum()
+    }
+
+    pub fn total(&self) -> usize {
+        self.counts.iter().flatten().sum()
     }
 }
 
