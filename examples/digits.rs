@@ -81,13 +81,11 @@ fn run(options: &Options) -> support::Result<()> {
         let (train, test) = (data.select(&fold.train)?, data.select(&fold.test)?);
         let (mut model, mut training) = (network(&mut rng)?, Training::new(epochs, train.len()));
         let mut history = vec![Epoch { train: train.score(&mut model)?, test: test.score(&mut model)? }];
-        for epoch in 1..=epochs {
+        for _ in 0..epochs {
             training.epoch(&mut model, &train, &mut rng, |images| bar.inc(images as u64))?;
             let scores = Epoch { train: train.score(&mut model)?, test: test.score(&mut model)? };
             let (network, of, accuracy) = (number + 1, folds.len(), 100.0 * scores.test.accuracy);
-            bar.set_message(format!(
-                "network {network} of {of}, epoch {epoch}: test accuracy {accuracy:.2} %"
-            ));
+            bar.set_message(format!("network {network} of {of}: test {accuracy:.2} %"));
             history.push(scores);
         }
         outcomes.push(Outcome::new(history, test, &mut model)?);

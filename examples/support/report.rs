@@ -19,7 +19,7 @@ pub fn progress(epochs: u64) -> ProgressBar {
 /// A bar that counts images, with how many a second and how long it will take; invisible where there is no
 /// terminal.
 pub fn progress_of_images(images: u64) -> ProgressBar {
-    let template = "[{bar:30}] {percent} %, {rate} images/s, {eta} left  {msg}";
+    let template = "{percent:>3} % [{bar:16}] {rate} images/s, {eta} left; {wide_msg}";
     let style = ProgressStyle::with_template(template).expect("the template is well formed");
     let style = style.with_key("rate", |state: &ProgressState, text: &mut dyn Write| {
         let _ = write!(text, "{:.0}", state.per_sec()); // a bar that cannot be drawn is no failure
