@@ -7,6 +7,7 @@
 
 use crate::error::{Error, Result};
 use crate::float::Float;
+use crate::kernels::{parallel, scratch};
 use std::any::Any;
 use std::mem::take;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -23,6 +24,9 @@ static LIVE_BYTES: AtomicUsize = AtomicUsize::new(0);
 pub fn live_bytes() -> usize {
     LIVE_BYTES.load(Relaxed)
 }
+
+/// How many zeros are worth handing over to another thread.
+const ZEROS_IN_CHUNK: usize = 1 << 18;
 
 /// Contiguous elements: what one or more tensors and saved values share.
 pub(crate) struct Buffer<T: Float> {
@@ -46,7 +50,9 @@ impl<T: Float> Buffer<T> {
     pub fn zeroed(length: usize) -> Result<Self> {
         Ok(match shelf().and_then(|mut shelf| shelf.take(length)) {
             Some(mut memory) => {
-                memory[..length].fill(T::zero());
+                parallel::for_each_chunk(&mut memory[..length], ZEROS_IN_CHUNK, |_, chunk| {
+                    chunk.fill(T::zero())
+                });
                 Buffer::of_recycled(memory, length)
             }
             None => Buffer::from_vec(zeros(length)?),
@@ -116,7 +122,12 @@ impl<T: Float> Drop for Buffer<T> {
 
 fn zeros<T: Float>(length: usize) -> Result<Vec<T>> {
     let out_of_memory = |()| Error::OutOfMemory { bytes: length.saturating_mul(size_of::<T>()) };
-    let attempt = || bytemuck::allocation::try_zeroed_vec(length);
+    let attempt = || {
+        if is_small::<T>(length) {
+            return Ok(scratch::zeros(length));
+        }
+        bytemuck::allocation::try_zeroed_vec(length)
+    };
     // What waits on the shelves may be what is missing.
     attempt().or_else(|()| {
         release_recycled_memory();

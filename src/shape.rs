@@ -8,7 +8,7 @@ use std::ops::{Deref, DerefMut, RangeFull};
 /// The sizes of a tensor, outermost first. Up to four dims live without a heap allocation.
 ///
 /// It dereferences to `[usize]`, so that `shape[0]`, `shape.len()` (the rank) and iteration work.
-#[derive(Clone, PartialEq, Eq, Hash, Default)]
+#[derive(PartialEq, Eq, Hash, Default)]
 pub struct Shape(SmallVec<[usize; 4]>);
 
 impl Shape {
@@ -155,6 +155,12 @@ pub(crate) fn wrap_dim(op: &'static str, dim: isize, count: usize) -> Result<usi
     match wrapped {
         Some(wrapped) if wrapped >= 0 && wrapped.unsigned_abs() < count => Ok(wrapped.unsigned_abs()),
         _ => Err(Error::DimOutOfRange { op, dim, rank: count }),
+    }
+}
+
+impl Clone for Shape {
+    fn clone(&self) -> Self {
+        Shape(SmallVec::from_slice(&self.0)) // a copy of memory, which a clone element by element is not
     }
 }
 

@@ -5,6 +5,7 @@
 use super::exact::{Sum, two_sum};
 use super::functions::{is_double, unit};
 use super::parallel;
+use super::scratch::zeros;
 use super::short_lines::{SHORT, ShortLines};
 use super::simd::{MulAdd, dispatched};
 use super::softmax::{Line, exponentiate_line, log_denominators, map_exponentials, read_lines};
@@ -41,7 +42,8 @@ impl Smoothing {
 #[derive(Clone, Copy)]
 pub(crate) struct ClassTargets<'a, T> {
     pub classes: &'a [i64],
-    pub ignore_index: Option<i64>,
+    /// The target of lines that do not count. No class is negative, so a negative one may stand for none.
+    pub ignored: i64,
     pub weight: Option<&'a [T]>,
     pub smoothing: Smoothing,
 }
@@ -50,7 +52,7 @@ impl<T: Float> ClassTargets<'_, T> {
     #[inline(always)]
     fn class(&self, line: usize) -> Option<usize> {
         let class = self.classes[line];
-        (Some(class) != self.ignore_index).then_some(class as usize)
+        (class != self.ignored).then_some(class as usize)
     }
 
     #[inline(always)]
@@ -115,12 +117,12 @@ dispatched! {
         losses: &'a mut [f64],
     ) {
         log_denominators(lines, losses);
-        for (i, (loss, line)) in losses.iter_mut().zip(lines).enumerate() {
+        let rows = x.chunks_exact(size).zip(lines);
+        for (i, (loss, (x, line))) in losses.iter_mut().zip(rows).enumerate() {
             let Some(class) = targets.class(i) else {
                 *loss = 0.0;
                 continue;
             };
-            let x = &x[i * size..(i + 1) * size];
             let log_denominator = *loss;
             if targets.smoothing.every == 0.0 {
                 let (high, low) = negative_log(x[class], line.max, log_denominator);
@@ -151,7 +153,7 @@ dispatched! {
         let Smoothing { target: on_target, every, total_weight, .. } = targets.smoothing;
         if every == 0.0 && size <= SHORT {
             let mut block = ShortLines::new(size, lines.len());
-            let mut of_targets = vec![0.0; block.lines().min(lines.len())];
+            let mut of_targets = zeros(block.lines().min(lines.len()));
             for (index, lines) in lines.chunks(block.lines()).enumerate() {
                 let first = index * block.lines();
                 let range = first * size..(first + lines.len()) * size;
@@ -192,7 +194,7 @@ dispatched! {
     ) {
         if size <= SHORT {
             let mut block = ShortLines::new(size, lines.len());
-            let mut of_targets = vec![0.0; block.lines().min(lines.len())];
+            let mut of_targets = zeros(block.lines().min(lines.len()));
             let together = block.lines();
             let in_and_out = x.chunks(block.elements()).zip(out.chunks_mut(block.elements()));
             for (index, ((x, out), lines)) in in_and_out.zip(lines.chunks_mut(together)).enumerate() {
@@ -303,15 +305,18 @@ fn write_gradients_of_block<T: Float>(
     of_targets: &mut [f64],
     out: &mut [T],
 ) {
-    for (i, line) in lines.iter().enumerate() {
-        let factor = targets.factor(first + i, line.others, upstream);
-        block.set_factor(i, factor);
-        if let Some(class) = targets.class(first + i) {
-            of_targets[i] = -factor * rest(block.exponential(i, class), line.others);
-        }
+    let of_targets = &mut of_targets[..lines.len()];
+    for (i, of_target) in of_targets.iter_mut().enumerate() {
+        *of_target = block.exponential(i, targets.class(first + i).unwrap_or(0));
+    }
+    for (i, ((factor, of_target), line)) in
+        block.factors_mut().iter_mut().zip(&mut *of_targets).zip(lines).enumerate()
+    {
+        *factor = targets.factor(first + i, line.others, upstream);
+        *of_target = -*factor * rest(*of_target, line.others);
     }
     block.scale();
-    for (i, &of_target) in of_targets[..lines.len()].iter().enumerate() {
+    for (i, &of_target) in of_targets.iter().enumerate() {
         match targets.class(first + i) {
             Some(class) => block.set(i, class, T::from_f64(of_target)),
             None => (0..block.size()).for_each(|c| block.set(i, c, T::zero())),
@@ -354,13 +359,11 @@ fn difference<M: MulAdd>((a, b): (f64, f64), (c, d): (f64, f64)) -> f64 {
 /// The exponentials of a line without this one: (1 - p) (1 + others), without the cancellation.
 #[inline(always)]
 fn rest(exponential: f64, others: f64) -> f64 {
-    if exponential == 1.0 {
-        return others;
-    }
     // Rounded once.
     let (sum, error) = two_sum(1.0, others);
     let (difference, low) = two_sum(sum, -exponential);
-    difference + (error + low)
+    let rest = difference + (error + low);
+    if exponential == 1.0 { others } else { rest }
 }
 
 /// Reads all lines, and computes the loss of each; 0 where the target is ignored.

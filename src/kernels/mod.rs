@@ -11,6 +11,7 @@ pub(crate) mod layout;
 pub(crate) mod matmul;
 pub(crate) mod parallel;
 pub(crate) mod reduce;
+pub(crate) mod scratch;
 mod short_lines;
 pub(crate) mod simd;
 pub(crate) mod softmax;

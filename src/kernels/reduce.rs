@@ -3,8 +3,9 @@
 //! The input is seen as blocks of `size` rows of `inner` elements, and each block is reduced over its
 //! rows: `out[block * inner + j]` comes from `x[(block * size + i) * inner + j]` for all `i`.
 
-use super::exact::two_sum;
-use num_traits::Float;
+use super::exact::add_term;
+use super::scratch::zeros;
+use crate::float::Float;
 
 /// Sums up to this many elements are taken lane by lane; longer ones are halved first.
 const PAIRWISE_BLOCK: usize = 256;
@@ -45,19 +46,30 @@ pub(crate) fn sum_blocks<T: Float>(x: &[T], size: usize, inner: usize, out: &mut
         }
         return;
     }
-    // Column sums run down the rows. What each addition rounds away is fed into the next one, so the
-    // error does not grow with the number of rows. An infinite or nan sum leaves nothing to feed.
-    let mut errors = vec![T::zero(); inner];
-    for (block, sums) in out.chunks_exact_mut(inner.max(1)).enumerate() {
-        errors.fill(T::zero());
-        sums.fill(T::zero());
-        for row in x[block * size * inner..(block + 1) * size * inner].chunks_exact(inner) {
-            for ((sum, error), &x) in sums.iter_mut().zip(&mut errors).zip(row) {
-                let (next, rounding) = two_sum(*sum, x + *error);
-                *sum = next;
-                *error = if next.is_finite() { rounding } else { T::zero() };
-            }
+    for (block, out) in out.chunks_exact_mut(inner.max(1)).enumerate() {
+        sum_columns(&x[block * size * inner..(block + 1) * size * inner], inner, out);
+    }
+}
+
+/// The sums of the columns of rows of `inner` elements: those of `f32` in `f64`, those of `f64` with what each
+/// addition rounds away. So the error does not grow with the number of rows.
+fn sum_columns<T: Float>(x: &[T], inner: usize, out: &mut [T]) {
+    // Narrow rows are added several at a time, as one wide row.
+    let width = inner * (64 / inner).max(1);
+    let (mut sums, mut errors) = (zeros(width), zeros(width));
+    for row in x.chunks(width) {
+        for ((sum, error), &x) in sums.iter_mut().zip(&mut errors).zip(row) {
+            add_term::<T>(sum, error, x.to_f64());
         }
+    }
+    for (column, out) in out.iter_mut().enumerate() {
+        let (mut sum, mut error) = (0.0, 0.0);
+        for part in (column..width).step_by(inner) {
+            add_term::<T>(&mut sum, &mut error, sums[part]);
+            error += errors[part];
+        }
+        // An infinite or nan sum has no error.
+        *out = T::from_f64(if sum.is_finite() { sum + error } else { sum });
     }
 }
 

@@ -4,9 +4,11 @@
 //! the arithmetic. So a block of lines is turned on its side: element 0 of all lines, then element 1 of all.
 //! Maxima, sums and scales are then taken for many lines at once, a line in each lane.
 
+use super::exact::add_term;
 use super::functions::{exponential, exponential_in_single, is_moderate, unit};
+use super::scratch::zeros;
 use super::simd::MulAdd;
-use super::softmax::{Line, add_term, scaled_exponential};
+use super::softmax::{Line, scaled_exponential};
 use crate::float::Float;
 
 /// Lines of at most this many elements are short.
@@ -37,14 +39,8 @@ impl<T: Float> ShortLines<T> {
     #[inline(always)]
     pub fn new(size: usize, count: usize) -> Self {
         let lines = count.next_multiple_of(LANES).min(lines_in_block(size));
-        let exponentials = vec![T::zero(); lines * size];
-        ShortLines {
-            exponentials,
-            maxima: vec![T::zero(); lines],
-            factors: vec![0.0; lines],
-            size,
-            stride: 0,
-        }
+        let (exponentials, maxima, factors) = (zeros(lines * size), zeros(lines), zeros(lines));
+        ShortLines { exponentials, maxima, factors, size, stride: 0 }
     }
 
     #[inline(always)]
@@ -156,10 +152,10 @@ impl<T: Float> ShortLines<T> {
         self.exponentials[element * self.stride + line].to_f64() / unit::<T>()
     }
 
-    /// Sets what [`scale`](ShortLines::scale) multiplies a line by.
+    /// What [`scale`](ShortLines::scale) multiplies the lines by.
     #[inline(always)]
-    pub fn set_factor(&mut self, line: usize, factor: f64) {
-        self.factors[line] = factor;
+    pub fn factors_mut(&mut self) -> &mut [f64] {
+        &mut self.factors
     }
 
     /// Multiplies the exponentials of each line by its factor, and takes them out of their units.

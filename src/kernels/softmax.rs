@@ -24,7 +24,7 @@
 //! All lines lie one after the other, `size` elements each. Lines of a few elements are processed many at
 //! a time ([`super::short_lines`]), long ones in pieces that stay in the fastest cache.
 
-use super::exact::{Sum, two_sum};
+use super::exact::{Sum, add_term, two_sum};
 use super::functions::{exponential, exponential_in_single, is_double, is_moderate, log1p, unit};
 use super::parallel;
 use super::short_lines::{SHORT, ShortLines};
@@ -107,18 +107,6 @@ fn sum_by_lanes<T: Float>(x: &[T], f: impl Fn(f64) -> f64) -> Sum {
         error += errors[lane];
     }
     Sum::new(sum, error)
-}
-
-/// Adds to a sum: for `f32` elements in `f64`, which is enough; for `f64` with what the rounding leaves out.
-#[inline(always)]
-pub(super) fn add_term<T: Float>(sum: &mut f64, error: &mut f64, term: f64) {
-    if is_double::<T>() {
-        let (total, rounding) = two_sum(*sum, term);
-        *sum = total;
-        *error += rounding;
-    } else {
-        *sum += term;
-    }
 }
 
 /// Below this, the sum of the others has lost digits to the 1 of the maximum, and is taken again without it.
@@ -246,8 +234,8 @@ dispatched! {
             for (x, out) in x.chunks(block.elements()).zip(out.chunks_mut(block.elements())) {
                 let lines = &mut lines[..x.len() / size];
                 block.read::<M>(x, lines);
-                for (i, line) in lines.iter().enumerate() {
-                    block.set_factor(i, 1.0 / (1.0 + line.others));
+                for (factor, line) in block.factors_mut().iter_mut().zip(lines) {
+                    *factor = 1.0 / (1.0 + line.others);
                 }
                 block.scale();
                 block.store(out);

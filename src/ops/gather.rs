@@ -77,6 +77,18 @@ impl<T: Float> Tensor<T> {
         Ok(Step::new(ScatterAdd { dim, index }).input(self).input(&source).record(value))
     }
 
+    /// The opposite of [`gather`](Tensor::gather): zeros of a shape, with the elements of this tensor added
+    /// where the index says.
+    fn scatter(&self, shape: &Shape, dim: usize, index: &Indices) -> Result<Self> {
+        let walk = walk("gather", shape, dim, index)?;
+        let value = Tensor::compute_on_zeros(shape.clone(), |out| {
+            if let Some(walk) = walk {
+                walk.scatter_add(self.as_slice(), index.as_slice(), out);
+            }
+        })?;
+        Ok(Step::new(Scatter { dim, index: index.clone() }).input(self).record(value))
+    }
+
     /// The entries along `dim` that a one-dim index names, in its order: the rows of an embedding.
     ///
     /// The gradient is added to the entries that were taken; one taken twice gets both.
@@ -192,7 +204,24 @@ impl<T: Float> Backward<T> for Gather {
         "yᵢ = x[i, indexᵢ]"
     }
     fn backward(&self, _step: StepContext<T>, grad: Tensor<T>) -> Result<Gradients> {
-        Ok(Tensor::zeros(&self.shape)?.scatter_add(self.dim as isize, &self.index, &grad)?.into())
+        Ok(grad.scatter(&self.shape, self.dim, &self.index)?.into())
+    }
+}
+
+struct Scatter {
+    dim: usize,
+    index: Indices,
+}
+
+impl<T: Float> Backward<T> for Scatter {
+    fn name(&self) -> &'static str {
+        "Scatter"
+    }
+    fn formula(&self) -> &'static str {
+        "y = zeros, with xᵢ added at indexᵢ"
+    }
+    fn backward(&self, _step: StepContext<T>, grad: Tensor<T>) -> Result<Gradients> {
+        Ok(grad.gather(self.dim as isize, &self.index)?.into())
     }
 }
 

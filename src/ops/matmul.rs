@@ -9,7 +9,7 @@
 use crate::error::{Error, Result};
 use crate::float::Float;
 use crate::kernels::layout::for_each_row;
-use crate::kernels::matmul::{Matrix, matmul};
+use crate::kernels::matmul::{Matrix, matmul, matmul_add_rows};
 use crate::shape::Shape;
 use crate::step::{Backward, Gradients, Step, StepContext};
 use crate::tensor::Tensor;
@@ -93,15 +93,59 @@ impl<T: Float> Tensor<T> {
             let (expected, actual) = (weight.shape()[..1].to_vec(), bias.shape().to_vec());
             return Err(Error::Shape { op, what: "the bias", expected, actual });
         }
-        let product = if self.rank() == 1 {
-            multiply(op, &self.unsqueeze(0)?, false, weight, true)?.squeeze(0)?
-        } else {
-            multiply(op, self, false, weight, true)?
-        };
-        match bias {
-            Some(bias) => product.add(bias),
-            None => Ok(product),
+        let (outputs, inputs) = (weight.shape()[0], weight.shape()[1]);
+        let last = self.rank() - 1;
+        if self.shape()[last] != inputs {
+            let (expected, actual) = (vec![outputs, self.shape()[last]], weight.shape().to_vec());
+            return Err(Error::Shape { op, what: "the weight", expected, actual });
         }
+        let (shape, rows) = (self.shape().with_size(last, outputs), self.shape()[..last].iter().product());
+        shape.checked_elements(op)?;
+        let value = Tensor::compute(shape, |out| {
+            let sizes = [rows, inputs, outputs];
+            let x = matrix(self.as_slice(), rows, inputs, false);
+            let transposed = matrix(weight.as_slice(), inputs, outputs, true);
+            match bias {
+                Some(bias) => matmul_add_rows(sizes, x, transposed, bias.as_slice(), out),
+                None => matmul(sizes, x, transposed, out),
+            }
+        })?;
+        let step = Step::new(Linear { rows, has_bias: bias.is_some() });
+        let step = step.input_saved_if(weight.is_tracked(), self).input_saved_if(self.is_tracked(), weight);
+        Ok(if let Some(bias) = bias { step.input(bias) } else { step }.record(value))
+    }
+}
+
+/// y = x W^T + b: dx = G W, dW = G^T x, and db is the sum of the rows of G.
+struct Linear {
+    /// How many vectors x holds, whatever its shape.
+    rows: usize,
+    has_bias: bool,
+}
+
+impl<T: Float> Backward<T> for Linear {
+    fn name(&self) -> &'static str {
+        "Linear"
+    }
+    fn formula(&self) -> &'static str {
+        "y = x Wᵀ + b"
+    }
+    fn backward(&self, step: StepContext<T>, grad: Tensor<T>) -> Result<Gradients> {
+        let (last, shape) = (grad.rank() - 1, grad.shape().clone());
+        let grad = grad.reshape([self.rows, shape[last]])?;
+        let gradients = step
+            .gradients()
+            .input(0, || {
+                let weight = step.input(1)?;
+                let dx = multiply("linear", &grad, false, weight, false)?;
+                dx.reshape(shape.with_size(last, weight.shape()[1]))
+            })?
+            .input(1, || {
+                let x = step.input(0)?;
+                let x = x.reshape([self.rows, x.shape()[last]])?;
+                multiply("linear", &grad, true, &x, false)
+            })?;
+        if self.has_bias { gradients.input(2, || grad.sum(0)) } else { Ok(gradients) }
     }
 }
 
@@ -140,7 +184,7 @@ fn multiply<T: Float>(
                 let Some(out) = products.next() else { return };
                 let a = matrix(&a.as_slice()[starts[0] + i * strides[0]..], rows, depth, a_transposed);
                 let b = matrix(&b.as_slice()[starts[1] + i * strides[1]..], depth, columns, b_transposed);
-                matmul(rows, depth, columns, a, b, out);
+                matmul([rows, depth, columns], a, b, out);
             }
         });
     })?;

@@ -84,7 +84,8 @@ impl<T: Float> Classes<T> {
     /// The same for a kernel.
     pub fn targets(&self, smoothing: Smoothing) -> ClassTargets<'_, T> {
         let (classes, weight) = (self.target.as_slice(), self.weight.as_ref().map(Tensor::as_slice));
-        ClassTargets { classes, ignore_index: self.ignore_index, weight, smoothing }
+        // No class is negative: the least of all numbers ignores nothing.
+        ClassTargets { classes, ignored: self.ignore_index.unwrap_or(i64::MIN), weight, smoothing }
     }
 
     /// What the mean divides by: the sum of the weights of the classes of all positions that are not
