@@ -16,7 +16,7 @@ fn three_class_learns_and_repeats_itself_bit_for_bit() {
     // right in 80 %.
     assert!(result["train_accuracy"] > 0.7 && result["test_accuracy"] > 0.7, "{output}");
     assert!(result["train_loss"] < 0.9 && result["test_loss"] < 0.9, "{output}");
-    for part in ["CrossEntropy(%3)", "untrained model", "raw logits", "trained model", "confusion matrix"] {
+    for part in ["CrossEntropy(%2)", "untrained model", "raw logits", "trained model", "confusion matrix"] {
         assert!(output.contains(part), "{part} is missing in\n{output}");
     }
     assert!(!output.contains(['\r', '\u{1b}']), "a progress bar was drawn into a pipe");

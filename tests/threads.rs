@@ -110,7 +110,14 @@ fn cross_entropy_in_f64() {
 
 #[test]
 fn products_of_matrices() {
-    for (rows, depth, columns) in [(257, 200, 301), (1, 70_000, 3), (33, 10_000, 2), (1_000, 3, 200)] {
+    for (rows, depth, columns) in [
+        (257, 200, 301),
+        (1, 70_000, 3),
+        (33, 10_000, 2),
+        (1_000, 3, 200),
+        (1_021, 1_333, 517), // several steps along the depth, and tiles that are not full
+        (64, 3_000, 129),
+    ] {
         let a = random::<f32>(&[rows, depth], 6).requires_grad();
         let b = random::<f32>(&[depth, columns], 7).requires_grad();
         assert_same_bits(&format!("product of ({rows}, {depth}) and ({depth}, {columns})"), || {
