@@ -1,0 +1,88 @@
+//! A step of a steady training loop takes no page faults: all its memory is that of the steps before.
+//!
+//! Page faults belong to the whole process, so this is the only test of its binary.
+#![cfg(target_os = "linux")]
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+use tapegrad::{Indices, Result, Tensor};
+
+/// The minor page faults of this process so far: field 10 of the process's statistics. The second field, the
+/// program's name in parentheses, may contain spaces.
+fn page_faults() -> u64 {
+    let statistics = std::fs::read_to_string("/proc/self/stat").expect("Linux tells about each process");
+    let (_, after_name) = statistics.rsplit_once(')').expect("a name in parentheses");
+    after_name.split_whitespace().nth(7).and_then(|field| field.parse().ok()).expect("a count of faults")
+}
+
+/// How many page faults each of 10 steps takes once twenty steps are over, in which the allocator has seen
+/// how large the workspace of a product is.
+fn page_faults_of_steps(mut step: impl FnMut() -> Result<()>) -> Result<Vec<u64>> {
+    (0..20).try_for_each(|_| step())?;
+    (0..10)
+        .map(|_| {
+            let before = page_faults();
+            step()?;
+            Ok(page_faults() - before)
+        })
+        .collect()
+}
+
+/// Whether the steps take none. A few may, as a thread's stack or an allocator's own tables still grow, or
+/// the system moves a page; memory that every step asks for anew shows in every step.
+fn are_none(faults: &[u64]) -> bool {
+    faults.iter().filter(|&&faults| faults == 0).count() >= 8
+}
+
+fn descend(parameters: &mut [Tensor]) -> Result<()> {
+    for parameter in parameters {
+        let gradient = parameter.grad().expect("backward reached every parameter");
+        for (value, gradient) in parameter.as_mut_slice()?.iter_mut().zip(gradient.as_slice()) {
+            *value -= 1e-3 * gradient;
+        }
+        parameter.zero_grad();
+    }
+    Ok(())
+}
+
+#[test]
+fn a_step_of_a_steady_training_loop_takes_no_page_faults() -> Result<()> {
+    let rng = &mut ChaCha8Rng::seed_from_u64(1);
+
+    // The counter works: 64 MiB that nobody has touched are 16384 pages of 4 KiB, or 32 of 2 MiB.
+    let before = page_faults();
+    drop(std::hint::black_box(vec![1.0f32; 1 << 24]));
+    assert!(page_faults() - before >= 16);
+
+    // Logits of more than 32 MiB: the allocator returns such memory to the system when it is freed.
+    let (rows, classes) = (256, 35_000);
+    let target: Vec<usize> = (0..rows).map(|row| row * 131).collect();
+    let logits = <Tensor>::randn([rows, classes], rng)?.requires_grad();
+    let of_leaf = page_faults_of_steps(|| {
+        logits.cross_entropy(&target)?.backward()?;
+        assert!(logits.grad().is_some());
+        logits.zero_grad();
+        Ok(())
+    })?;
+    drop(logits);
+
+    // A perceptron whose activations and gradients have many sizes.
+    let x = <Tensor>::randn([128, 784], rng)?;
+    let target = Indices::new((0..128).map(|row| row * 7).collect::<Vec<i64>>())?.unsqueeze(1)?;
+    let mut parameters =
+        [Tensor::randn([512, 784], rng)?, Tensor::randn([512], rng)?, Tensor::randn([1000, 512], rng)?]
+            .map(Tensor::requires_grad);
+    let of_perceptron = page_faults_of_steps(|| {
+        let [weight1, bias1, weight2] = &parameters;
+        let hidden = x.linear(weight1, bias1)?.relu()?;
+        let loss = hidden.linear(weight2, None)?.log_softmax(1)?.gather(1, &target)?.mean(..)?.neg()?;
+        drop(hidden);
+        loss.backward()?;
+        descend(&mut parameters)
+    })?;
+    assert!(
+        are_none(&of_leaf) && are_none(&of_perceptron),
+        "page faults of each step: cross entropy of a leaf {of_leaf:?}, a perceptron {of_perceptron:?}"
+    );
+    Ok(())
+}
