@@ -25,7 +25,7 @@
 //! 12. [Coming from PyTorch](coming_from_pytorch)
 //! 13. [Checking a gradient](checking_a_gradient)
 //!
-//! For reference: [how the tape works](tape), [differences from PyTorch](differences), [accuracy].
+//! For reference: [how the tape works](tape), [differences from PyTorch](differences), [accuracy], [memory].
 
 /// Where the names lead by which texts refer to each other: the files end with definitions of their own, and the
 /// first definition counts.
@@ -48,6 +48,7 @@ macro_rules! references {
             "[tape.md]: crate::guide::tape\n",
             "[differences.md]: crate::guide::differences\n",
             "[accuracy.md]: crate::guide::accuracy\n",
+            "[memory.md]: crate::guide::memory\n",
         )
     };
 }
@@ -83,3 +84,4 @@ chapter!(checking_a_gradient, "13-checking-a-gradient.md");
 chapter!(tape, "tape.md");
 chapter!(differences, "differences.md");
 chapter!(accuracy, "accuracy.md");
+chapter!(memory, "memory.md");
