@@ -65,9 +65,11 @@ fn compute<T: Float>(category: &Category<T>, arrangement: Arrangement) -> Result
         gradient(soft(Reduction::Sum)?, true)?,
     ));
     computed.push(("grad", "recorded, by log_softmax and nll_loss", gradient(nll(Reduction::Sum)?, true)?));
-    // The gradient may overwrite logits that nobody else holds.
-    let intermediate = |x: &Tensor<T>| loss(Reduction::Sum).forward(&x.add(0.0)?, &target);
-    computed.push(("grad", "of logits that are an intermediate", gradient(intermediate(&x)?, false)?));
+    // Gradients that are computed in backward and not along with the loss, because the losses' own gradients are
+    // not known before: of a leaf, and over logits that nobody else holds.
+    let late = |x: &Tensor<T>| loss(Reduction::None).forward(x, &target)?.sum(..);
+    computed.push(("grad", "computed in backward", gradient(late(&x)?, false)?));
+    computed.push(("grad", "computed over the logits", gradient(late(&x.add(0.0)?)?, false)?));
     Ok(computed)
 }
 
