@@ -22,17 +22,18 @@ pub(crate) fn sum<T: Float>(x: &[T]) -> T {
     let rest = chunks.remainder();
     for chunk in chunks {
         for (lane, &x) in lanes.iter_mut().zip(chunk) {
-            *lane = *lane + x;
+            *lane += x;
         }
     }
     for (lane, &x) in lanes.iter_mut().zip(rest) {
-        *lane = *lane + x;
+        *lane += x;
     }
     let mut width = LANES;
     while width > 1 {
         width /= 2;
         for lane in 0..width {
-            lanes[lane] = lanes[lane] + lanes[lane + width];
+            let other = lanes[lane + width];
+            lanes[lane] += other;
         }
     }
     lanes[0]

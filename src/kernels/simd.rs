@@ -57,9 +57,10 @@ pub fn instructions() -> Instructions {
 
 /// Makes kernels use these instructions from now on, in the whole process.
 ///
-/// The results of one instruction set are the same bits on every processor and for any number of
-/// threads; those of two may differ in the last bit, because a fused multiply-add rounds once. Ask for
-/// the baseline to get the same bits everywhere. Matrix products choose their own.
+/// The results of one instruction set are the same bits on every processor that has it, and for any number of
+/// threads; those of two may differ in the last bit, because a fused multiply-add rounds once. Ask for the
+/// baseline to get the same bits on all x86-64 processors; that of aarch64 has the fused multiply-add, and its
+/// own bits. Matrix products choose their instructions themselves.
 ///
 /// # Errors
 /// [`Error::Argument`] if this processor does not have them.
