@@ -195,11 +195,18 @@ pub const EXCEPTIONS: &[Difference] = &[
         instead: Instead::Within(8.0),
     },
     Difference {
-        cases: &["program.0003", "program.0025", "program.0027"],
+        cases: &["program.0003", "program.0025"],
         precisions: &[F32],
         tensor: "hvp/input",
         reason: "log and softmax are differentiated one by one: terms of order 1 cancel; so in PyTorch",
-        instead: Instead::Within(32.0),
+        instead: Instead::Within(16.0),
+    },
+    Difference {
+        cases: &["program.0027"],
+        precisions: &[F32],
+        tensor: "hvp/input",
+        reason: "log and softmax are differentiated one by one: terms of order 1 cancel; so in PyTorch",
+        instead: Instead::Within(18.0),
     },
     Difference {
         cases: &["program.0039"],
