@@ -315,7 +315,9 @@ pub enum Error {
     },
 
     /// A parameter that is to be updated has no gradient.
-    #[error("{op}: parameter {parameter:?} has no gradient; run backward first, or freeze it")]
+    #[error(
+        "{op}: parameter {parameter:?} has no gradient: the loss does not depend on it, or backward has not run (freeze() excludes it)"
+    )]
     MissingGradient {
         /// The operation.
         op: &'static str,

@@ -188,4 +188,7 @@ fn pooling_that_makes_no_sense_is_refused_in_words() {
     }
     assert_eq!(pool(&[0, 2, 3, 3], 2.into()).unwrap().shape(), &[0, 2, 1, 1]);
     assert_eq!(pool(&[1, 1, 3, 3], MaxPool2dOptions::new(2).stride(usize::MAX)).unwrap().len(), 1);
+    // A kernel that is far larger than the image, where the padding is too.
+    let vast = MaxPool2dOptions::new(1 << 61).padding(1 << 60).stride(usize::MAX);
+    assert_eq!(pool(&[1, 1, 3, 3], vast).unwrap().len(), 1);
 }

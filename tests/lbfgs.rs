@@ -174,7 +174,8 @@ fn an_error_leaves_the_parameters_where_they_were() -> Result<()> {
     let unused = Lbfgs::new().minimize(&mut point, |[x, _]| x.square()?.sum(..));
     assert_eq!(
         unused.unwrap_err().to_string(),
-        "Lbfgs: parameter \"1\" has no gradient; run backward first, or freeze it"
+        "Lbfgs: parameter \"1\" has no gradient: the loss does not depend on it, or backward has not run \
+         (freeze() excludes it)"
     );
     let infinite = Lbfgs::new().minimize(&mut point, |[x, y]| x.log()?.add(y)?.sum(..));
     assert!(matches!(infinite, Err(Error::Argument { name: "the objective", .. })), "{infinite:?}");

@@ -120,7 +120,7 @@ fn ascending(samples: &[i64]) -> Indices {
 fn by_class(op: &'static str, labels: &Indices) -> Result<Vec<Vec<i64>>> {
     if labels.rank() != 1 {
         let shape = labels.shape().to_vec();
-        return Err(Error::Rank { op, what: "the labels", expected: "1", shape });
+        return Err(Error::Rank { op, what: "the tensor of labels", expected: "1", shape });
     }
     let mut classes = BTreeMap::<i64, Vec<i64>>::new();
     for (sample, &label) in labels.as_slice().iter().enumerate() {

@@ -55,7 +55,7 @@ impl<T: Float> Standardizer<T> {
             let values = || table.as_slice().iter().skip(column).step_by(columns).copied();
             let (center, deviation) = spread(samples, values);
             if !deviation.is_finite() || !T::from_f64(deviation).is_finite() {
-                let (what, position, value) = ("the spread of column", vec![column], deviation);
+                let (what, position, value) = ("the spread of the column", vec![column], deviation);
                 return Err(Error::NotFinite { op, what, position, value });
             }
             *mean = T::from_f64(center);

@@ -171,7 +171,9 @@ pub(crate) fn argmax_of_windows<T: Float + Send + Sync>(x: &[T], windows: &Windo
     if out.is_empty() {
         return;
     }
-    let planes_in_chunk = lines_in_chunk(height.kernel * width.kernel * count);
+    // A kernel may be far larger than the image, if the padding is.
+    let looked_at = height.kernel.saturating_mul(width.kernel).saturating_mul(count);
+    let planes_in_chunk = lines_in_chunk(looked_at);
     for_each_chunk(out, planes_in_chunk * count, |chunk, out| {
         for (index, out) in (chunk * planes_in_chunk..).zip(out.chunks_exact_mut(count)) {
             let x = &x[index * plane..][..plane];

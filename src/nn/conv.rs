@@ -82,7 +82,7 @@ impl<T: Float> Conv2d<T> {
 
 /// 1/sqrt(fan-in), and 0 if there is nothing to be summed.
 fn bound(weight: &Shape) -> Result<f64> {
-    let (terms, _) = init::fans(weight)?;
+    let (terms, _) = init::fans_of("Conv2d", weight)?;
     Ok(if terms == 0 { 0.0 } else { 1.0 / (terms as f64).sqrt() })
 }
 

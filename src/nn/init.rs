@@ -12,7 +12,7 @@
 //! `f64` one does.
 
 use crate::error::{Error, Result};
-use crate::float::Float;
+use crate::float::{DType, Float};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 use rand::{Rng, RngExt};
@@ -69,7 +69,7 @@ pub fn fans(shape: impl Into<Shape>) -> Result<(usize, usize)> {
     fans_of("fans", &shape.into())
 }
 
-fn fans_of(op: &'static str, shape: &Shape) -> Result<(usize, usize)> {
+pub(super) fn fans_of(op: &'static str, shape: &Shape) -> Result<(usize, usize)> {
     shape.checked_elements(op)?;
     match shape[..] {
         [outputs, inputs, ref kernel @ ..] => {
@@ -89,7 +89,8 @@ fn fans_of(op: &'static str, shape: &Shape) -> Result<(usize, usize)> {
 /// Uniform between `low` and `high`.
 ///
 /// # Errors
-/// [`Error::Argument`] for bounds that are not finite or cross, or whose distance overflows;
+/// [`Error::Argument`] for bounds that are not finite in the tensor's precision, that cross, or whose distance
+/// overflows;
 /// [`Error::TooLarge`], [`Error::OutOfMemory`]. Nothing is drawn from the generator then.
 pub fn uniform<T: Float>(
     shape: impl Into<Shape>,
@@ -98,16 +99,26 @@ pub fn uniform<T: Float>(
     rng: &mut (impl Rng + ?Sized),
 ) -> Result<Tensor<T>> {
     let op = "init::uniform";
-    for (name, value) in [("low", low), ("high", high), ("high - low", high - low)] {
-        if !value.is_finite() {
-            return Err(Error::Argument { op, name, value: value.to_string(), allowed: "finite" });
-        }
-    }
+    expect_finite::<T>(op, "low", low)?;
+    expect_finite::<T>(op, "high", high)?;
+    expect_finite::<f64>(op, "high - low", high - low)?;
     if low > high {
         let (name, value, allowed) = ("low, high", format!("{low}, {high}"), "in ascending order");
         return Err(Error::Argument { op, name, value, allowed });
     }
     filled(shape, || low + (high - low) * rng.random::<f64>())
+}
+
+/// Refuses what is infinite or nan in the precision of the result.
+fn expect_finite<T: Float>(op: &'static str, name: &'static str, value: f64) -> Result<()> {
+    let allowed = match T::DTYPE {
+        DType::F32 => "finite in f32",
+        DType::F64 => "finite",
+    };
+    match T::from_f64(value).is_finite() {
+        true => Ok(()),
+        false => Err(Error::Argument { op, name, value: value.to_string(), allowed }),
+    }
 }
 
 /// Normal with this mean and standard deviation.
@@ -122,12 +133,10 @@ pub fn normal<T: Float>(
     rng: &mut (impl Rng + ?Sized),
 ) -> Result<Tensor<T>> {
     let op = "init::normal";
-    if !mean.is_finite() {
-        return Err(Error::Argument { op, name: "mean", value: mean.to_string(), allowed: "finite" });
-    }
-    if !std.is_finite() || std < 0.0 {
-        let allowed = "finite and at least 0";
-        return Err(Error::Argument { op, name: "std", value: std.to_string(), allowed });
+    expect_finite::<T>(op, "mean", mean)?;
+    expect_finite::<T>(op, "std", std)?;
+    if std < 0.0 {
+        return Err(Error::Argument { op, name: "std", value: std.to_string(), allowed: "at least 0" });
     }
     filled(shape, || {
         let sample: f64 = StandardNormal.sample(rng);
@@ -314,8 +323,10 @@ mod tests {
     #[test]
     fn bad_arguments_are_refused_and_draw_nothing() {
         let mut rng = rng();
-        let refused: [Result<Tensor>; 9] = [
+        let refused: [Result<Tensor>; 11] = [
             uniform([2], 1.0, 0.0, &mut rng),
+            uniform([2], 0.0, 1e39, &mut rng),
+            normal([2], 1e39, 1.0, &mut rng),
             uniform([2], f64::NAN, 0.0, &mut rng),
             uniform([2], -f64::MAX, f64::MAX, &mut rng),
             normal([2], 0.0, -1.0, &mut rng),

@@ -134,7 +134,7 @@ impl<T: Float> OptimizerState<T> {
             let Some(gradient) = parameter.grad() else { return };
             if outcome.is_ok() && self.advance(name, &mut next) {
                 let entry = &mut self.parameters[next - 1];
-                entry.steps += 1;
+                entry.steps = entry.steps.saturating_add(1); // a file may say anything
                 let values = parameter.as_mut_slice();
                 outcome = values.and_then(|values| update(values, gradient.as_slice(), entry));
             }
