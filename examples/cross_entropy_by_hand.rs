@@ -16,6 +16,9 @@ use tapegrad::{CrossEntropyLoss, Indices, Reduction, Tape, Tensor, keepdim};
 /// Compute a cross entropy step by step, and compare with the fused loss.
 #[derive(Parser)]
 struct Options {
+    /// Accepted as by every example; nothing here is random
+    #[arg(long, default_value_t = 42)]
+    seed: u64,
     /// Accepted as by every example; there is nothing here that takes long
     #[arg(long)]
     quick: bool,

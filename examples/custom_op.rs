@@ -12,9 +12,11 @@ mod support;
 use clap::Parser;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use support::chart::{self, Line, Panel};
 use tapegrad::{
-    Backward, Error, Float, GradCheck, GradOptions, Gradients, Result, Step, StepContext, Tensor, grad,
+    Backward, Error, Float, GradCheck, GradOptions, Gradients, Result, Step, StepContext, Tape, Tensor, grad,
     gradcheck,
 };
 
@@ -27,6 +29,9 @@ struct Options {
     /// Fewer numbers to check
     #[arg(long)]
     quick: bool,
+    /// Folder for the pictures
+    #[arg(long, value_name = "DIR", default_value = "out/custom_op")]
+    out: PathBuf,
 }
 
 // ---- The operation -----------------------------------------------------------------------------
@@ -121,6 +126,36 @@ fn run(options: &Options) -> support::Result<()> {
         first.item()?,
         second.item()?
     );
+
+    let (curves, tape) = (options.out.join("log_cosh.svg"), options.out.join("tape.svg"));
+    draw(&curves)?;
+    let x = Tensor::from([-0.5, 0.0, 1.0]).requires_grad();
+    support::write(&tape, &Tape::observe(|| log_cosh(&x)?.sum(..))?.named("x", &x).to_svg())?;
+    println!("\npicture: {}\npicture: {}", curves.display(), tape.display());
     println!("result slope={:.6} curvature={:.6}", first.item()?, second.item()?);
     Ok(())
+}
+
+/// The operation for x from 0 to 4 with its first two derivatives, all of them by the tape.
+fn draw(path: &Path) -> support::Result<()> {
+    let x = Tensor::linspace(0.0f64, 4.0, 201)?.requires_grad();
+    let record = GradOptions::new().create_graph(true);
+    let y = log_cosh(&x)?;
+    let slope = grad(&[&y.sum(..)?], &[&x], &record)?.remove(0);
+    let curvature = grad(&[&slope.sum(..)?], &[&x], &GradOptions::new())?.remove(0);
+    let line = |name: &str, colour, values: &Tensor<f64>| {
+        let points = x.as_slice().iter().copied().zip(values.as_slice().iter().copied()).collect();
+        Line { name: name.into(), colour, dashed: false, points }
+    };
+    let panel = Panel {
+        y_label: "value".into(),
+        y_range: (0.0, 3.5),
+        logarithmic: false,
+        lines: vec![
+            line("ln cosh x: like x²/2,\nthen like x - ln 2\n ", chart::BLUE, &y),
+            line("its slope, tanh x\n ", chart::ORANGE, &slope),
+            line("its curvature,\n1 - tanh² x", chart::GREEN, &curvature),
+        ],
+    };
+    chart::curves(path, "An operation of one's own", "x", &[panel])
 }

@@ -14,9 +14,11 @@ mod support;
 use clap::Parser;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread;
 use std::time::Instant;
+use support::chart::{self, Line, Panel};
 use support::report::{finish, progress};
 use tapegrad::nn::{Linear, Module, Parameters};
 use tapegrad::optim::{Optimizer, Sgd};
@@ -37,6 +39,9 @@ struct Options {
     /// A small run of a second or less
     #[arg(long)]
     quick: bool,
+    /// Folder for the picture
+    #[arg(long, value_name = "DIR", default_value = "out/data_parallel")]
+    out: PathBuf,
 }
 
 /// The batch is cut into so many parts, whatever the number of threads.
@@ -89,21 +94,24 @@ fn run(options: &Options) -> support::Result<()> {
     );
     println!("  threads    loss after      time a step    fingerprint of the parameters");
 
-    let bar = progress(steps * options.threads.len() as u64);
-    let mut prints = Vec::new();
+    let bar = progress(steps * options.threads.len() as u64, "steps");
+    let (mut prints, mut curves) = (Vec::new(), Vec::new());
     let mut last_loss = f32::NAN;
     for &threads in &options.threads {
         let mut model = Mlp::new(width, options.seed)?;
         let mut optimizer = Sgd::new(0.1).momentum(0.9);
+        let mut losses = Vec::new();
         let start = Instant::now();
         for _ in 0..steps {
             last_loss = step(&mut model, &mut optimizer, &shards, batch, threads as usize)?;
+            losses.push(last_loss);
             bar.inc(1);
         }
         let milliseconds = start.elapsed().as_secs_f64() * 1e3 / steps as f64;
         let print = fingerprint(&model);
         bar.suspend(|| println!("  {threads:>7}    {last_loss:.6}    {milliseconds:8.2} ms    {print:016x}"));
         prints.push(print);
+        curves.push(losses);
     }
     finish(bar);
 
@@ -112,6 +120,9 @@ fn run(options: &Options) -> support::Result<()> {
         "\n{}",
         if identical { "every bit of every parameter is the same" } else { "the results differ" }
     );
+    let picture = options.out.join("losses.svg");
+    draw(&picture, &options.threads, &curves)?;
+    println!("picture: {}", picture.display());
     println!("result identical={} loss={last_loss:.6}", u8::from(identical));
     if identical { Ok(()) } else { Err("the bits depend on the number of threads".into()) }
 }
@@ -181,6 +192,26 @@ fn make_shards(batch: usize, seed: u64) -> Result<Vec<Shard>> {
         Ok(Shard { inputs: inputs.narrow(0, (shard * size) as isize, size)?, labels })
     };
     (0..SHARDS).map(shard).collect()
+}
+
+/// The losses of the first and the last number of threads, the second one dashed over the first.
+fn draw(path: &Path, threads: &[u64], curves: &[Vec<f32>]) -> support::Result<()> {
+    let line = |place: usize, colour, dashed| {
+        let points = curves[place].iter().enumerate().map(|(step, &loss)| (step as f64, f64::from(loss)));
+        let threads = match threads[place] {
+            1 => "1 thread".to_string(),
+            several => format!("{several} threads"),
+        };
+        Line { name: format!("the loss on\n{threads}\n "), colour, dashed, points: points.collect() }
+    };
+    let highest = curves.iter().flatten().fold(0.0, |highest: f32, &loss| highest.max(loss));
+    let panel = Panel {
+        y_label: "cross entropy (nats)".into(),
+        y_range: (0.0, 1.1 * f64::from(highest)),
+        logarithmic: false,
+        lines: vec![line(0, chart::BLUE, false), line(curves.len() - 1, chart::ORANGE, true)],
+    };
+    chart::curves(path, "The same bits for any number of threads", "step", &[panel])
 }
 
 /// A number that any change of any bit of any parameter would change, but for a chance of one in 2^64 (the hash

@@ -16,7 +16,8 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use support::chart::{self, Line, Panel, Regions};
+use support::chart::{self, Regions};
+use support::fit::{Progress, draw_convergence, read_coefficients};
 use support::report::ConfusionMatrix;
 use support::solve::solve;
 use tapegrad::{GradOptions, Indices, Result, Tensor, accuracy, grad, no_grad};
@@ -66,7 +67,8 @@ fn weight_and_intercept(theta: &Tensor<f64>) -> Result<(Tensor<f64>, Tensor<f64>
 
 fn run(options: &Options) -> support::Result<()> {
     let flowers = Flowers::read()?;
-    let reference = read_coefficients()?;
+    // In the order of `coefficients`.
+    let reference = read_coefficients(include_str!("data/iris_coefficients.csv"))?;
     let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
     let mut theta = Tensor::<f64>::randn([PARAMETERS], &mut rng)?.mul(0.1)?.requires_grad();
     let enough = if options.quick { 1e-9 } else { 1e-13 };
@@ -79,12 +81,13 @@ fn run(options: &Options) -> support::Result<()> {
         let gradient = grad(&[&value], &[&theta], &GradOptions::new().create_graph(true))?.remove(0);
 
         let progress = Progress {
+            at: history.len(),
             objective: value.item()?,
             gradient: largest(gradient.as_slice()),
             difference: largest_difference(&coefficients(&theta)?, &reference),
         };
-        let Progress { objective, gradient: slope, difference } = progress;
-        println!("{:>4}   {objective:.16}   {slope:<18.2e}   {difference:.2e}", history.len());
+        let Progress { at, objective, gradient: slope, difference } = progress;
+        println!("{at:>4}   {objective:.16}   {slope:<18.2e}   {difference:.2e}");
         history.push(progress);
         if slope <= enough {
             break objective;
@@ -118,10 +121,9 @@ fn run(options: &Options) -> support::Result<()> {
     println!("accuracy: {:.2} %\n", 100.0 * accuracy(&logits, &flowers.labels)?);
     println!("confusion matrix:\n{}\n", ConfusionMatrix::new(&SPECIES, labels, predictions.as_slice()));
 
-    for picture in [
-        draw_convergence(&options.out, &history)?,
-        draw_regions(&options.out, &theta, &flowers, &predictions)?,
-    ] {
+    let convergence = options.out.join("convergence.svg");
+    draw_convergence(&convergence, "Newton's method on the iris flowers", "step", -17.0, &history)?;
+    for picture in [convergence, draw_regions(&options.out, &theta, &flowers, &predictions)?] {
         println!("picture: {}", picture.display());
     }
     let difference = largest_difference(&found, &reference);
@@ -186,13 +188,6 @@ fn largest_difference(a: &[[f64; 3]], b: &[[f64; 3]]) -> f64 {
     largest(&pairs.map(|(a, b)| a - b).collect::<Vec<_>>())
 }
 
-/// How near the optimum is.
-struct Progress {
-    objective: f64,
-    gradient: f64,
-    difference: f64,
-}
-
 // ---- The data ----------------------------------------------------------------------------------
 
 struct Flowers {
@@ -214,45 +209,7 @@ impl Flowers {
     }
 }
 
-/// scikit-learn's coefficients, in the order of [`coefficients`].
-fn read_coefficients() -> support::Result<Vec<[f64; 3]>> {
-    let mut table = csv::Reader::from_reader(include_str!("data/iris_coefficients.csv").as_bytes());
-    let mut rows = Vec::new();
-    for row in table.deserialize() {
-        let (_name, values): (String, [f64; 3]) = row?;
-        rows.push(values);
-    }
-    Ok(rows)
-}
-
 // ---- Pictures ----------------------------------------------------------------------------------
-
-fn draw_convergence(out: &Path, history: &[Progress]) -> support::Result<PathBuf> {
-    let curve = |name: &str, colour, value: &dyn Fn(&Progress) -> f64| {
-        let points = history.iter().enumerate().map(|(step, progress)| (step as f64, value(progress)));
-        Line { name: name.into(), colour, dashed: false, points: points.collect() }
-    };
-    let minimum = history.iter().fold(f64::MAX, |minimum, progress| minimum.min(progress.objective));
-    let height = |progress: &Progress| match progress.objective - minimum {
-        rounding if rounding < 1e-15 => 0.0,
-        height => height,
-    };
-    let panel = Panel {
-        y_label: "logarithmic scale".into(),
-        y_range: (-17.0, 2.0),
-        logarithmic: true,
-        lines: vec![
-            curve("coefficients:\nlargest difference\nfrom scikit-learn's\n ", chart::ORANGE, &|p| {
-                p.difference
-            }),
-            curve("gradient:\nlargest entry\n ", chart::BLUE, &|p| p.gradient),
-            curve("objective: height\nabove its minimum\n(nats)", chart::GREEN, &height),
-        ],
-    };
-    let path = out.join("convergence.svg");
-    chart::curves(&path, "Newton's method on the iris flowers", "step", &[panel])?;
-    Ok(path)
-}
 
 /// The plane of the petals' length and width, through the mean of the sepals' two measurements.
 fn draw_regions(

@@ -12,7 +12,6 @@
 mod support;
 
 use clap::Parser;
-use indicatif::ProgressStyle;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::collections::BTreeSet;
@@ -145,10 +144,7 @@ fn run(options: &Options) -> support::Result<()> {
     let schedule =
         Schedule::cosine(LEARNING_RATE, LEARNING_RATE / 100.0, epochs * batches).warm_up(100, 0.01);
     let mut optimizer = AdamW::new(LEARNING_RATE);
-    let bar = progress(epochs * batches).with_style(
-        ProgressStyle::with_template("batch {pos} of {len} [{bar:30}] {per_sec}, {eta} left  {msg}")?
-            .progress_chars("=> "),
-    );
+    let bar = progress(epochs * batches, "batches");
 
     println!("epoch   training   test     made up");
     let mut history: Vec<(f64, f64)> = Vec::new();

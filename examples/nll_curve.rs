@@ -20,6 +20,9 @@ use tapegrad::{Indices, NllLoss, Reduction, Tensor, accuracy};
 /// Draw the curve of -ln p with its slope, and the accuracy below it.
 #[derive(Parser)]
 struct Options {
+    /// Accepted as by every example; nothing here is random
+    #[arg(long, default_value_t = 42)]
+    seed: u64,
     /// Accepted as by every example; there is nothing here that takes long
     #[arg(long)]
     quick: bool,

@@ -135,7 +135,7 @@ fn train(formula: Formula, options: &Options, pairs: &Pairs, epochs: u64) -> sup
     // Adam's usual ε, 1e-8, would stop both networks by itself when the gradients have become as small.
     let mut optimizer = Adam::new(if options.quick { 0.02 } else { 0.01 }).betas(0.9, 0.9).eps(1e-20);
     let mut points = Vec::new();
-    let bar = progress(epochs);
+    let bar = progress(epochs, "epochs");
     for epoch in 0..=epochs {
         if epoch % (epochs / 40) == 0 || epoch == epochs {
             let point = measure(&network, pairs, epoch)?;

@@ -77,7 +77,7 @@ fn run(options: &Options) -> support::Result<()> {
     let mut model = Linear::new(3, 3, &mut rng)?;
     let mut history = vec![Epoch { train: train.score(&model)?, test: test.score(&model)? }];
     let mut order: Vec<i64> = (0..train.len() as i64).collect();
-    let bar = progress(epochs);
+    let bar = progress(epochs, "epochs");
 
     for epoch in 1..=epochs {
         order.shuffle(&mut rng);

@@ -15,11 +15,12 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use support::chart::{self, Line, Panel, Regions};
+use support::chart::{self, Regions};
+use support::fit::{Progress, draw_convergence, read_coefficients};
 use support::report::ConfusionMatrix;
 use tapegrad::data::{Standardizer, from_csv};
 use tapegrad::nn::{Linear, Module, Parameters};
-use tapegrad::optim::{End, Lbfgs, Minimum};
+use tapegrad::optim::{End, Lbfgs};
 use tapegrad::{Indices, Result, Tensor, accuracy, keepdim, no_grad};
 
 const CULTIVARS: [&str; 3] = ["cultivar 1", "cultivar 2", "cultivar 3"];
@@ -54,7 +55,9 @@ fn objective(model: &Linear<f64>, wines: &Wines) -> Result<Tensor<f64>> {
 
 fn run(options: &Options) -> support::Result<()> {
     let wines = Wines::read()?;
-    let reference: Tensor<f64> = read_coefficients()?;
+    // In the order of `coefficients`.
+    let reference = read_coefficients(include_str!("data/wine_coefficients.csv"))?;
+    let reference = Tensor::from_vec(reference.concat(), [reference.len(), 3])?;
     let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
     let mut model = Linear::new(wines.names.len(), CULTIVARS.len(), &mut rng)?;
     println!(
@@ -74,12 +77,15 @@ fn run(options: &Options) -> support::Result<()> {
     })?;
 
     println!("step   evaluations   objective (nats)     largest |gradient|   difference from scikit-learn");
-    for (step, progress) in minimum.path.iter().enumerate() {
-        let difference = differences[progress.evaluations - 1];
-        println!(
-            "{step:>4} {:>13}   {:.16}   {:<18.2e}   {difference:.2e}",
-            progress.evaluations, progress.value, progress.gradient
-        );
+    let progress = minimum.path.iter().map(|point| Progress {
+        at: point.evaluations,
+        objective: point.value,
+        gradient: point.gradient,
+        difference: differences[point.evaluations - 1],
+    });
+    let history: Vec<Progress> = progress.collect();
+    for (step, Progress { at, objective, gradient, difference }) in history.iter().enumerate() {
+        println!("{step:>4} {at:>13}   {objective:.16}   {gradient:<18.2e}   {difference:.2e}");
     }
 
     println!("\ncoefficients               {}", CULTIVARS.map(|name| format!("{name:>12}")).concat());
@@ -96,10 +102,10 @@ fn run(options: &Options) -> support::Result<()> {
     println!("accuracy: {:.2} %\n", 100.0 * accuracy(&logits, &wines.labels)?);
     println!("confusion matrix:\n{}\n", ConfusionMatrix::new(&CULTIVARS, labels, predictions.as_slice()));
 
-    for picture in [
-        draw_convergence(&options.out, &minimum, &differences)?,
-        draw_regions(&options.out, &model, &wines, &predictions)?,
-    ] {
+    let convergence = options.out.join("convergence.svg");
+    let x_label = "evaluations of the objective and its gradient";
+    draw_convergence(&convergence, "L-BFGS on the wines", x_label, -16.0, &history)?;
+    for picture in [convergence, draw_regions(&options.out, &model, &wines, &predictions)?] {
         println!("picture: {}", picture.display());
     }
     let difference = largest_difference(&found, &reference)?;
@@ -155,46 +161,7 @@ impl Wines {
     }
 }
 
-/// scikit-learn's coefficients, in the order of [`coefficients`].
-fn read_coefficients() -> support::Result<Tensor<f64>> {
-    let mut table = csv::Reader::from_reader(include_str!("data/wine_coefficients.csv").as_bytes());
-    let mut rows = Vec::new();
-    for row in table.deserialize() {
-        let (_name, values): (String, [f64; 3]) = row?;
-        rows.extend(values);
-    }
-    Ok(Tensor::from_vec(rows.clone(), [rows.len() / 3, 3])?)
-}
-
 // ---- Pictures ----------------------------------------------------------------------------------
-
-fn draw_convergence(out: &Path, minimum: &Minimum, differences: &[f64]) -> support::Result<PathBuf> {
-    let curve = |name: &str, colour, value: &dyn Fn(usize) -> f64| {
-        let points = (minimum.path.iter().enumerate())
-            .map(|(step, progress)| (progress.evaluations as f64, value(step)))
-            .collect();
-        Line { name: name.into(), colour, dashed: false, points }
-    };
-    let height = |step: usize| match minimum.path[step].value - minimum.value {
-        rounding if rounding < 1e-15 => 0.0,
-        height => height,
-    };
-    let panel = Panel {
-        y_label: "logarithmic scale".into(),
-        y_range: (-16.0, 2.0),
-        logarithmic: true,
-        lines: vec![
-            curve("coefficients:\nlargest difference\nfrom scikit-learn's\n ", chart::ORANGE, &|step| {
-                differences[minimum.path[step].evaluations - 1]
-            }),
-            curve("gradient:\nlargest entry\n ", chart::BLUE, &|step| minimum.path[step].gradient),
-            curve("objective: height\nabove its minimum\n(nats)", chart::GREEN, &height),
-        ],
-    };
-    let path = out.join("convergence.svg");
-    chart::curves(&path, "L-BFGS on the wines", "evaluations of the objective and its gradient", &[panel])?;
-    Ok(path)
-}
 
 /// The plane of two measurements, through the mean of the others.
 fn draw_regions(

@@ -115,16 +115,21 @@ fn nll_curve_shows_a_slope_where_accuracy_has_none() {
 #[test]
 fn custom_op_passes_the_check_and_its_mistaken_twin_does_not() {
     for seed in ["42", "7"] {
-        let output = printed(&run_without_out("custom_op", &["--quick", "--seed", seed]));
+        let out = folder("custom_op");
+        let output = printed(&run("custom_op", &["--quick", "--seed", seed], &out));
         let result = results(&output);
         assert_eq!((result["slope"], result["curvature"]), (0.761594, 0.419974)); // tanh 1, 1 - tanh² 1
         assert!(output.contains("a rule with a mistake does not pass"), "{output}");
+        let pictures = files(&out);
+        assert_eq!(pictures.keys().collect::<Vec<_>>(), ["log_cosh.svg", "tape.svg"]);
+        assert!(pictures["tape.svg"].contains("y = ln cosh x"));
     }
 }
 
 #[test]
 fn data_parallel_gives_the_same_bits_on_any_number_of_threads() {
-    let output = printed(&run_without_out("data_parallel", &["--quick", "--threads", "1,2,3,5,8,16"]));
+    let out = folder("data_parallel");
+    let output = printed(&run("data_parallel", &["--quick", "--threads", "1,2,3,5,8,16"], &out));
     let result = results(&output);
     assert_eq!(result["identical"], 1.0, "{output}");
     let prints: Vec<&str> = (output.lines().filter(|line| line.contains(" ms ")))
@@ -134,7 +139,8 @@ fn data_parallel_gives_the_same_bits_on_any_number_of_threads() {
         prints.len() == 6 && prints.iter().all(|print| print.len() == 16 && *print == prints[0]),
         "{output}"
     );
-    let refused = run_without_out("data_parallel", &["--threads", "0"]);
+    assert!(files(&out)["losses.svg"].contains("16 threads"));
+    let refused = run("data_parallel", &["--threads", "0"], &out);
     assert!(!refused.status.success() && text(&refused.stderr).contains("invalid value '0' for '--threads"));
 }
 
@@ -200,7 +206,9 @@ fn every_example_helps() {
     let ci = fs::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(".ci/run")).unwrap();
     for name in &names {
         let help = printed(&run_without_out(name, &["--help"]));
-        assert!(help.contains("Usage:") && help.contains("--quick"), "{name}: {help}");
+        for option in ["Usage:", "--seed", "--quick", "--out"] {
+            assert!(help.contains(option), "{name}: {help}");
+        }
         assert!(
             ci.split_whitespace().any(|word| word.trim_end_matches(';') == name),
             "{name} is not run by .ci/run"

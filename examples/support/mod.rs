@@ -3,6 +3,7 @@
 #![allow(dead_code)] // each example is a program of its own and uses a part of this
 
 pub mod chart;
+pub mod fit;
 pub mod images;
 pub mod report;
 pub mod solve;

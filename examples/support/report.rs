@@ -4,27 +4,25 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use std::fmt::Write;
 use std::io::IsTerminal;
 
-/// A bar that counts epochs and has room for a message; invisible where there is no terminal to draw it
-/// on, as in a pipe or a log file.
-pub fn progress(epochs: u64) -> ProgressBar {
+/// A bar that counts epochs, steps or whatever is named, with how many there are a second, how long it will
+/// take, and room for a message; invisible where there is no terminal to draw it on, as in a pipe or a log file.
+pub fn progress(total: u64, what: &str) -> ProgressBar {
     let target = match std::io::stdout().is_terminal() {
         true => ProgressDrawTarget::stderr(), // hides itself if that is no terminal
         false => ProgressDrawTarget::hidden(),
     };
-    let style = ProgressStyle::with_template("epoch {pos} of {len} [{bar:30}] {msg}");
-    let style = style.expect("the template is well formed").progress_chars("=> ");
-    ProgressBar::with_draw_target(Some(epochs), target).with_style(style)
+    let template = format!("{{percent:>3}} % [{{bar:16}}] {{rate}} {what}/s, {{eta}} left; {{wide_msg}}");
+    let style = ProgressStyle::with_template(&template).expect("the template is well formed");
+    let style = style.with_key("rate", |state: &ProgressState, text: &mut dyn Write| {
+        let digits = if state.per_sec() < 10.0 { 1 } else { 0 };
+        let _ = write!(text, "{:.digits$}", state.per_sec()); // a bar that cannot be drawn is no failure
+    });
+    ProgressBar::with_draw_target(Some(total), target).with_style(style.progress_chars("=> "))
 }
 
-/// A bar that counts images, with how many a second and how long it will take; invisible where there is no
-/// terminal.
+/// A bar that counts images.
 pub fn progress_of_images(images: u64) -> ProgressBar {
-    let template = "{percent:>3} % [{bar:16}] {rate} images/s, {eta} left; {wide_msg}";
-    let style = ProgressStyle::with_template(template).expect("the template is well formed");
-    let style = style.with_key("rate", |state: &ProgressState, text: &mut dyn Write| {
-        let _ = write!(text, "{:.0}", state.per_sec()); // a bar that cannot be drawn is no failure
-    });
-    progress(images).with_style(style.progress_chars("=> "))
+    progress(images, "images")
 }
 
 /// Leaves the bar as it is, with an empty line below.

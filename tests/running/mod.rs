@@ -22,7 +22,7 @@ pub fn run(example: &str, options: &[&str], out: &Path) -> Output {
     command(example, options).arg("--out").arg(out).output().unwrap()
 }
 
-/// Runs an example that writes nothing.
+/// Runs an example without naming a folder.
 pub fn run_without_out(example: &str, options: &[&str]) -> Output {
     command(example, options).output().unwrap()
 }
