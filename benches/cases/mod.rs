@@ -10,6 +10,7 @@ pub mod ours;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use std::fmt;
+use std::hint::black_box;
 use tapegrad::Tensor;
 
 /// How far a step of gradient descent goes. Small, so that thousands of repeats on the same batch do not
@@ -116,6 +117,13 @@ pub trait Repeat {
 
     /// What is timed.
     fn repeat(&mut self);
+
+    /// What a repeat computes: the gradient of a leaf, the loss of a training step, or the value of what only
+    /// goes forward. Nothing where the machine is measured.
+    #[allow(dead_code)] // benches/peers compares it between libraries; benches/speed.rs has no use for it
+    fn outcome(&mut self) -> Vec<f32> {
+        Vec::new()
+    }
 }
 
 impl<F: FnMut()> Repeat for F {
@@ -124,10 +132,39 @@ impl<F: FnMut()> Repeat for F {
     }
 }
 
+/// A repeat that ends in a value, and how the numbers of such a value are read.
+struct Ending<C, R> {
+    compute: C,
+    read: R,
+}
+
+impl<V, C: FnMut() -> V, R: Fn(V) -> Vec<f32>> Repeat for Ending<C, R> {
+    fn repeat(&mut self) {
+        drop(black_box((self.compute)()));
+    }
+
+    fn outcome(&mut self) -> Vec<f32> {
+        (self.read)((self.compute)())
+    }
+}
+
+/// A case whose repeats end in a value.
+pub fn ending<V>(
+    compute: impl FnMut() -> V + 'static,
+    read: impl Fn(V) -> Vec<f32> + 'static,
+) -> Box<dyn Repeat> {
+    Box::new(Ending { compute, read })
+}
+
 /// Independent samples of the standard normal distribution, the same in every run.
 pub fn normal<const RANK: usize>(shape: [usize; RANK]) -> Tensor {
     let mut rng = ChaCha8Rng::seed_from_u64(7);
     Tensor::randn(shape, &mut rng).expect("the shape fits in memory")
+}
+
+/// The weight of a layer, (outputs, inputs), as a perceptron's training starts.
+pub fn weight(outputs: usize, inputs: usize) -> Tensor {
+    normal([outputs, inputs]).mul(1.0 / (inputs as f64).sqrt()).expect("a number fits every shape")
 }
 
 /// A class for each row, spread over all classes.

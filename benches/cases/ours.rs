@@ -1,6 +1,6 @@
 //! The cases by this crate, through its public interface.
 
-use super::{CLASSIFIER, Case, LEARNING_RATE, PERCEPTRON, Repeat, normal, targets};
+use super::{CLASSIFIER, Case, LEARNING_RATE, PERCEPTRON, Repeat, ending, normal, targets, weight};
 use std::hint::black_box;
 use std::sync::{Arc, Mutex};
 use tapegrad::{Backward, Gradients, Indices, Result, Step, StepContext, Tensor, no_grad};
@@ -25,19 +25,20 @@ pub fn ready(case: Case) -> Option<Box<dyn Repeat>> {
 }
 
 /// A case that returns errors, as the `?` inside makes natural; there are none.
-fn boxed(mut repeat: impl FnMut() -> Result<()> + 'static) -> Box<dyn Repeat> {
-    Box::new(move || repeat().expect("a case is a correct program"))
+fn boxed(mut compute: impl FnMut() -> Result<Tensor> + 'static) -> Box<dyn Repeat> {
+    ending(move || compute().expect("a case is a correct program"), |value| value.to_vec())
 }
 
 fn classes_of(rows: usize, classes: usize) -> Indices {
     Indices::new(targets(rows, classes)).expect("classes fit in an i64")
 }
 
-/// Reads the gradient of a leaf, and forgets it.
-fn read_gradient(leaf: &Tensor) {
+/// Reads the gradient of a leaf, and takes it away.
+fn read_gradient(leaf: &Tensor) -> Tensor {
     let gradient = leaf.grad().expect("backward reached the leaf");
-    black_box(gradient.as_slice()[0]);
     leaf.zero_grad();
+    black_box(gradient.as_slice()[0]);
+    gradient
 }
 
 fn cross_entropy(rows: usize, classes: usize) -> Box<dyn Repeat> {
@@ -45,8 +46,7 @@ fn cross_entropy(rows: usize, classes: usize) -> Box<dyn Repeat> {
     boxed(move || {
         let loss = logits.cross_entropy(&target)?;
         loss.backward()?;
-        read_gradient(&logits);
-        Ok(())
+        Ok(read_gradient(&logits))
     })
 }
 
@@ -59,7 +59,7 @@ fn forward(x: Tensor, compute: impl Fn(&Tensor) -> Result<Tensor> + 'static) -> 
     boxed(move || {
         let value = no_grad(|| compute(&x))?;
         black_box(value.as_slice()[0]);
-        Ok(())
+        Ok(value)
     })
 }
 
@@ -68,8 +68,7 @@ fn gather(rows: usize, classes: usize) -> Box<dyn Repeat> {
     let index = classes_of(rows, classes).reshape([rows, 1]).expect("one index a row");
     boxed(move || {
         x.gather(1, &index)?.sum(..)?.backward()?;
-        read_gradient(&x);
-        Ok(())
+        Ok(read_gradient(&x))
     })
 }
 
@@ -94,16 +93,14 @@ fn classifier_step() -> Box<dyn Repeat> {
         let loss = x.linear(weight, bias)?.cross_entropy(&target)?;
         loss.backward()?;
         black_box(loss.item()?);
-        update(&mut parameters)
+        update(&mut parameters)?;
+        Ok(loss)
     })
 }
 
 fn perceptron_step() -> Box<dyn Repeat> {
     let [objects, inputs, hidden, classes] = PERCEPTRON;
     let (x, target) = (normal([objects, inputs]), classes_of(objects, classes));
-    let weight = |outputs: usize, inputs: usize| {
-        normal([outputs, inputs]).mul(1.0 / (inputs as f64).sqrt()).expect("a number fits every shape")
-    };
     let mut parameters =
         [weight(hidden, inputs), normal([hidden]), weight(classes, hidden), normal([classes])]
             .map(Tensor::requires_grad);
@@ -114,7 +111,8 @@ fn perceptron_step() -> Box<dyn Repeat> {
         drop(logits); // nobody needs them: backward may overwrite them
         loss.backward()?;
         black_box(loss.item()?);
-        update(&mut parameters)
+        update(&mut parameters)?;
+        Ok(loss)
     })
 }
 
@@ -188,5 +186,12 @@ impl Repeat for CrossEntropyOfResult {
 
     fn repeat(&mut self) {
         self.forward_backward().expect("a case is a correct program");
+    }
+
+    fn outcome(&mut self) -> Vec<f32> {
+        self.prepare();
+        self.repeat();
+        let gradient = self.gradient.lock().ok().and_then(|slot| slot.as_ref().map(Tensor::to_vec));
+        gradient.expect("the rule leaves the gradient")
     }
 }
