@@ -142,6 +142,32 @@ fn trajectories_are_those_of_pytorch() -> Result<()> {
     Ok(())
 }
 
+/// PyTorch turns the sign of the gradient before it adds the decay, which shrinks weights either way.
+#[test]
+fn to_maximize_is_to_descend_along_the_negative_gradient_with_the_same_decay() -> Result<()> {
+    let after = |mut optimizer: Box<dyn Optimizer<f64>>, gradient: f64| -> Result<f64> {
+        let mut x = Tensor::from([1.0f64]).requires_grad();
+        for _ in 0..3 {
+            x.set_grad(Tensor::from([gradient]))?;
+            optimizer.step(&mut x)?;
+        }
+        x.item()
+    };
+    let sgd = |maximize| Box::new(Sgd::new(0.1).momentum(0.9).weight_decay(0.5).maximize(maximize));
+    let adam = |maximize| Box::new(Adam::new(0.1).weight_decay(0.5).maximize(maximize));
+    let adam_w = |maximize| Box::new(AdamW::new(0.1).weight_decay(0.5).maximize(maximize));
+    // What PyTorch 2.15 gives.
+    for (climbing, descending, expected) in [
+        (after(sgd(true), 2.0)?, after(sgd(false), -2.0)?, 1.8058750000000001),
+        (after(adam(true), 2.0)?, after(adam(false), -2.0)?, 1.2996184750280217),
+        (after(adam_w(true), 2.0)?, after(adam_w(false), -2.0)?, 1.142624998573749),
+    ] {
+        assert_eq!(climbing, descending);
+        assert!((climbing - expected).abs() < 1e-12, "{climbing}, {expected}");
+    }
+    Ok(())
+}
+
 #[test]
 fn single_precision_follows_double_precision() -> Result<()> {
     fn run<T: Float>(mut optimizer: impl Optimizer<T>) -> Result<Vec<f64>> {
