@@ -153,7 +153,8 @@ fn every_built_in_step_says_its_formula() -> Result<()> {
             assert!(entry.formula.contains("y"), "{entry:?}");
         }
     }
-    assert_eq!(x.linear(&x, None)?.tape().entries()[1].formula, "y = A Bᵀ");
+    assert_eq!(x.linear(&x, None)?.tape().entries()[1].formula, "y = x Wᵀ");
+    assert_eq!(x.linear(&x, &x.select(0, 0)?)?.tape().entries()[2].formula, "y = x Wᵀ + b");
     Ok(())
 }
 

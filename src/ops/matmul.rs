@@ -128,7 +128,7 @@ impl<T: Float> Backward<T> for Linear {
         "Linear"
     }
     fn formula(&self) -> &'static str {
-        "y = x Wᵀ + b"
+        if self.has_bias { "y = x Wᵀ + b" } else { "y = x Wᵀ" }
     }
     fn backward(&self, step: StepContext<T>, grad: Tensor<T>) -> Result<Gradients> {
         let (last, shape) = (grad.rank() - 1, grad.shape().clone());
