@@ -8,7 +8,7 @@ use super::parallel;
 use super::scratch::zeros;
 use super::short_lines::{SHORT, ShortLines};
 use super::simd::{MulAdd, dispatched};
-use super::softmax::{Line, exponentiate_line, log_denominators, map_exponentials, read_lines};
+use super::softmax::{Line, exponentials_of_piece, exponentiate_line, log_denominators, pieces, read_lines};
 use super::softmax::{scale_exponentials, shifted};
 use crate::float::Float;
 
@@ -162,12 +162,17 @@ dispatched! {
             }
             return;
         }
-        map_exponentials::<T, M>(x, size, lines, out, |i, offset, out| {
-            let Some(class) = targets.class(i) else { return out.fill(T::zero()) };
+        for (i, offset, out) in pieces(size, out) {
+            exponentials_of_piece::<T, M>(x, i * size + offset, lines[i].max, out);
+            let Some(class) = targets.class(i) else {
+                out.fill(T::zero());
+                continue;
+            };
             let others = lines[i].others;
             let here = class.checked_sub(offset).filter(|&here| here < out.len());
             if every == 0.0 {
-                return gradient_from_exponentials::<T, M>(out, here, others, targets.factor(i, others, upstream));
+                gradient_from_exponentials::<T, M>(out, here, others, targets.factor(i, others, upstream));
+                continue;
             }
             let (factor, denominator) = (upstream.of(i), 1.0 + others);
             let moved = on_target * targets.weight_of(class);
@@ -179,7 +184,7 @@ dispatched! {
                 let terms = difference::<M>((exponential, of_others), (own, rest(exponential, others)));
                 *out = T::from_f64(factor * (terms / denominator));
             }
-        });
+        }
     }
 
     /// Reads the lines and computes their gradients in one go, with one exponential an element. There is no
@@ -256,7 +261,8 @@ dispatched! {
         out: &'a mut [T],
     ) {
         let mut total = Sum::default();
-        map_exponentials::<T, M>(x, size, lines, out, |i, offset, out| {
+        for (i, offset, out) in pieces(size, out) {
+            exponentials_of_piece::<T, M>(x, i * size + offset, lines[i].max, out);
             let probabilities = &targets.probabilities[i * size..(i + 1) * size];
             let coefficient = |c: usize| {
                 let share = targets.smoothing.target * probabilities[c].to_f64() + targets.smoothing.every;
@@ -271,7 +277,7 @@ dispatched! {
                 let terms = difference::<M>((exponential, total.without(own)), (own, rest(exponential, others)));
                 *out = T::from_f64(factor * (terms / (1.0 + others)));
             }
-        });
+        }
     }
 }
 

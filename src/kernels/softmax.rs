@@ -181,25 +181,25 @@ fn others_by_themselves<T: Float>(pieces: impl Iterator<Item = (Sum, f64)>) -> f
     maxima + sum.total() / unit::<T>()
 }
 
-/// Writes the elements of all lines from their exponentials, which are computed from `x`, or from `out`
-/// itself if there is no `x`. `f(i, offset, out)` finds the exponentials of line i, or of one piece of it
-/// after the other, in `out`, in [`unit`]s, and leaves the result there.
+/// The lines of `out` in pieces that stay in a cache, as (line, offset in the line, piece). This is an iterator
+/// because a long closure would not be inlined, and so not be compiled for the chosen instructions.
 #[inline(always)]
-pub(super) fn map_exponentials<T: Float, M: MulAdd>(
+pub(super) fn pieces<T>(size: usize, out: &mut [T]) -> impl Iterator<Item = (usize, usize, &mut [T])> {
+    out.chunks_exact_mut(size).enumerate().flat_map(|(line, out)| {
+        out.chunks_mut(BLOCK).enumerate().map(move |(piece, out)| (line, piece * BLOCK, out))
+    })
+}
+
+/// `out = exp(x - m)` in [`unit`]s for the piece of x that begins at `start`, or for what `out` holds if there
+/// is no x.
+#[inline(always)]
+pub(super) fn exponentials_of_piece<T: Float, M: MulAdd>(
     x: Option<&[T]>,
-    size: usize,
-    lines: &[Line<T>],
+    start: usize,
+    max: T,
     out: &mut [T],
-    mut f: impl FnMut(usize, usize, &mut [T]),
 ) {
-    for (i, (line, out)) in lines.iter().zip(out.chunks_exact_mut(size)).enumerate() {
-        for (piece, out) in out.chunks_mut(BLOCK).enumerate() {
-            let offset = piece * BLOCK;
-            let x = x.map(|x| &x[i * size + offset..][..out.len()]);
-            exponentials::<T, M>(x, line.max, out);
-            f(i, offset, out);
-        }
-    }
+    exponentials::<T, M>(x.map(|x| &x[start..][..out.len()]), max, out);
 }
 
 dispatched! {
@@ -276,7 +276,8 @@ dispatched! {
         out: &'a mut [T],
     ) {
         let mut total = 0.0;
-        map_exponentials::<T, M>(Some(x), size, lines, out, |i, offset, out| {
+        for (i, offset, out) in pieces(size, out) {
+            exponentials_of_piece::<T, M>(Some(x), i * size + offset, lines[i].max, out);
             let gradient = &gradient[i * size..(i + 1) * size];
             if offset == 0 {
                 total = gradient.iter().fold(0.0, |sum, &g| sum + g.to_f64()) / (1.0 + lines[i].others);
@@ -285,7 +286,7 @@ dispatched! {
             for (out, &g) in out.iter_mut().zip(&gradient[offset..]) {
                 *out = T::from_f64(g.to_f64() - out.to_f64() * total);
             }
-        });
+        }
         let inputs = x.chunks_exact(size).zip(gradient.chunks_exact(size));
         for ((x, g), (line, out)) in inputs.zip(lines.iter().zip(out.chunks_exact_mut(size))) {
             let Some(k) = x.iter().position(|&x| x == line.max) else { continue };
