@@ -143,7 +143,11 @@ pub(super) fn exponentiate_line<T: Float, M: MulAdd>(x: &[T], out: &mut [T]) -> 
     }
     let mut others = sum.without(unit::<T>()) / unit::<T>();
     if !(others >= SMALL) {
-        others = others_by_themselves::<T>(out.chunks(BLOCK).map(|out| sum_but_maxima(out)));
+        let mut apart = Others::of_nothing();
+        for out in out.chunks(BLOCK) {
+            apart.add(out);
+        }
+        others = apart.total::<T>();
     }
     Line { max, others }
 }
@@ -161,24 +165,42 @@ fn read_line<T: Float, M: MulAdd>(x: &[T]) -> Line<T> {
     }
     let mut others = sum.without(unit::<T>()) / unit::<T>();
     if !(others >= SMALL) {
-        others = others_by_themselves::<T>(x.chunks(BLOCK).map(|x| {
+        let mut apart = Others::of_nothing();
+        for x in x.chunks(BLOCK) {
             let out = &mut buffer[..x.len()];
             exponentials::<T, M>(Some(x), max, out);
-            sum_but_maxima(out)
-        }));
+            apart.add(out);
+        }
+        others = apart.total::<T>();
     }
     Line { max, others }
 }
 
-/// The sum without one maximum, from those of pieces without their maxima and the number of these.
-#[inline(always)]
-fn others_by_themselves<T: Float>(pieces: impl Iterator<Item = (Sum, f64)>) -> f64 {
-    let (mut sum, mut maxima) = (Sum::default(), -1.0);
-    for (of_piece, in_piece) in pieces {
-        sum.add_sum(of_piece);
-        maxima += in_piece;
+/// The sum of a line's exponentials without one maximum, from the sums of its pieces without their maxima and
+/// the number of these.
+struct Others {
+    sum: Sum,
+    maxima: f64,
+}
+
+impl Others {
+    /// Before any piece; one of the maxima will not count.
+    #[inline(always)]
+    fn of_nothing() -> Others {
+        Others { sum: Sum::default(), maxima: -1.0 }
     }
-    maxima + sum.total() / unit::<T>()
+
+    #[inline(always)]
+    fn add<T: Float>(&mut self, exponentials: &[T]) {
+        let (sum, maxima) = sum_but_maxima(exponentials);
+        self.sum.add_sum(sum);
+        self.maxima += maxima;
+    }
+
+    #[inline(always)]
+    fn total<T: Float>(&self) -> f64 {
+        self.maxima + self.sum.total() / unit::<T>()
+    }
 }
 
 /// The lines of `out` in pieces that stay in a cache, as (line, offset in the line, piece). This is an iterator
