@@ -34,7 +34,7 @@ FLOORS = [
 ]
 
 # How far libraries may differ in what they compute, in relation to the norm.
-TOLERANCE = 1e-4
+TOLERANCE = 1e-3
 
 # The products of a perceptron step, as (n, k, m): two forward, and backward two by the weights and one by
 # the hidden layer.
