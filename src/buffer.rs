@@ -124,7 +124,7 @@ fn zeros<T: Float>(length: usize) -> Result<Vec<T>> {
     let out_of_memory = |()| Error::OutOfMemory { bytes: length.saturating_mul(size_of::<T>()) };
     let attempt = || {
         if is_small::<T>(length) {
-            return Ok(scratch::zeros(length));
+            return scratch::try_zeros(length).map_err(|_| ());
         }
         bytemuck::allocation::try_zeroed_vec(length)
     };

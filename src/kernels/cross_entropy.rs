@@ -1,6 +1,7 @@
 //! Losses and gradients of cross entropy, line by line; the formulas are in `ops::loss::cross_entropy`.
 //!
-//! Lines of `size` logits lie one after the other. All is computed in `f64` and rounded once at the end.
+//! Lines of `size` logits lie one after the other. Exponentials have the precision of the
+//! elements ([`super::softmax`]); what is made of them is computed in `f64`.
 
 use super::exact::{Sum, two_sum};
 use super::functions::{is_double, unit};

@@ -1,6 +1,7 @@
 //! Memory for what a kernel keeps while it runs.
 
 use num_traits::Float;
+use std::collections::TryReserveError;
 
 /// So many zeros. `vec![0.0; length]` would ask the allocator for zeroed memory, which for a small step takes
 /// longer than writing the zeros.
@@ -8,4 +9,12 @@ pub(crate) fn zeros<T: Float>(length: usize) -> Vec<T> {
     let mut zeros = Vec::with_capacity(length);
     zeros.resize(length, T::zero());
     zeros
+}
+
+/// The same where a refusal of the allocator can be answered.
+pub(crate) fn try_zeros<T: Float>(length: usize) -> Result<Vec<T>, TryReserveError> {
+    let mut zeros = Vec::new();
+    zeros.try_reserve_exact(length)?;
+    zeros.resize(length, T::zero());
+    Ok(zeros)
 }
