@@ -4,10 +4,9 @@
 //! elements ([`super::softmax`]); what is made of them is computed in `f64`.
 
 use super::exact::{Sum, two_sum};
-use super::functions::{is_double, unit};
+use super::functions::{is_double, log1p, unit};
 use super::parallel;
-use super::scratch::zeros;
-use super::short_lines::{SHORT, ShortLines};
+use super::short_lines::{LANES, LaneClasses, Lanes, SHORT, ShortLines};
 use super::simd::{MulAdd, dispatched};
 use super::softmax::{Line, exponentials_of_piece, exponentiate_line, log_denominators, pieces, read_lines};
 use super::softmax::{scale_exponentials, shifted};
@@ -64,11 +63,16 @@ impl<T: Float> ClassTargets<'_, T> {
     /// What the exponentials of a line are multiplied by, without smoothing: g a / (1 + others).
     #[inline(always)]
     fn factor(&self, line: usize, others: f64, upstream: Upstream<T>) -> f64 {
-        let weight = match self.weight {
+        upstream.of(line) * self.weight_of_line(line) / (1.0 + others)
+    }
+
+    /// The weight of a line's class; 0 if there are weights and the line is ignored.
+    #[inline(always)]
+    fn weight_of_line(&self, line: usize) -> f64 {
+        match self.weight {
             Some(_) => self.class(line).map_or(0.0, |class| self.weight_of(class)),
             None => 1.0,
-        };
-        upstream.of(line) * weight / (1.0 + others)
+        }
     }
 
     /// The targets of some of the lines.
@@ -110,6 +114,30 @@ impl<T: Float> Upstream<'_, T> {
 }
 
 dispatched! {
+    /// Reads short lines and computes their losses, without smoothing.
+    fn class_losses_of_short_lines<'a, T, M>(
+        x: &'a [T],
+        size: usize,
+        targets: ClassTargets<'a, T>,
+        lines: &'a mut [Line<T>],
+        losses: &'a mut [f64],
+    ) {
+        let mut block = ShortLines::new(size);
+        let of_lines = x.chunks(LANES * size).zip(lines.chunks_mut(LANES)).zip(losses.chunks_mut(LANES));
+        for (index, ((x, lines), losses)) in of_lines.enumerate() {
+            let targets = targets.part(index * LANES, losses.len());
+            let classes = LaneClasses::new(targets.classes, targets.ignored);
+            block.load(x);
+            let (maxima, of_targets) = (block.maxima(), block.elements_of(&classes));
+            block.exponentiate::<M>(&maxima);
+            let others = block.sums_of_others();
+            losses_of_short_lines::<T, M>(&of_targets, &maxima, &others, &classes, targets, losses);
+            for (line, (&max, &others)) in lines.iter_mut().zip(maxima.iter().zip(&others)) {
+                *line = Line { max, others };
+            }
+        }
+    }
+
     fn class_losses_of_some_lines<'a, T, M>(
         x: &'a [T],
         size: usize,
@@ -153,13 +181,19 @@ dispatched! {
     ) {
         let Smoothing { target: on_target, every, total_weight, .. } = targets.smoothing;
         if every == 0.0 && size <= SHORT {
-            let mut block = ShortLines::new(size, lines.len());
-            let mut of_targets = zeros(block.lines().min(lines.len()));
-            for (index, lines) in lines.chunks(block.lines()).enumerate() {
-                let first = index * block.lines();
-                let range = first * size..(first + lines.len()) * size;
-                block.exponentials_of::<M>(x.map_or(&out[range.clone()], |x| &x[range.clone()]), lines);
-                write_gradients_of_block(&mut block, lines, first, targets, upstream, &mut of_targets, &mut out[range]);
+            let mut block = ShortLines::new(size);
+            for (index, lines) in lines.chunks(LANES).enumerate() {
+                let (first, count) = (index * LANES, lines.len());
+                let range = first * size..(first + count) * size;
+                let (targets, upstream) = (targets.part(first, count), upstream.part(first, count));
+                let (mut maxima, mut others) = ([T::zero(); LANES], [0.0; LANES]);
+                for (lane, line) in lines.iter().enumerate() {
+                    (maxima[lane], others[lane]) = (line.max, line.others);
+                }
+                block.load(x.map_or(&out[range.clone()], |x| &x[range.clone()]));
+                block.exponentiate::<M>(&maxima);
+                let classes = LaneClasses::new(targets.classes, targets.ignored);
+                gradients_from_short_lines::<T, M>(&mut block, &classes, &others, targets, upstream, &mut out[range]);
             }
             return;
         }
@@ -188,29 +222,35 @@ dispatched! {
         }
     }
 
-    /// Reads the lines and computes their gradients in one go, with one exponential an element. There is no
-    /// smoothing.
-    fn read_lines_and_class_gradients<'a, T, M>(
+    /// Reads the lines and computes their losses and gradients in one go, with one exponential an element. There
+    /// is no smoothing.
+    fn class_losses_and_gradients_of_some_lines<'a, T, M>(
         x: &'a [T],
         size: usize,
         targets: ClassTargets<'a, T>,
         upstream: Upstream<'a, T>,
-        lines: &'a mut [Line<T>],
+        losses: &'a mut [f64],
         out: &'a mut [T],
     ) {
         if size <= SHORT {
-            let mut block = ShortLines::new(size, lines.len());
-            let mut of_targets = zeros(block.lines().min(lines.len()));
-            let together = block.lines();
-            let in_and_out = x.chunks(block.elements()).zip(out.chunks_mut(block.elements()));
-            for (index, ((x, out), lines)) in in_and_out.zip(lines.chunks_mut(together)).enumerate() {
-                block.read::<M>(x, lines);
-                write_gradients_of_block(&mut block, lines, index * together, targets, upstream, &mut of_targets, out);
+            let mut block = ShortLines::new(size);
+            let in_and_out = x.chunks(LANES * size).zip(out.chunks_mut(LANES * size));
+            for (index, ((x, out), losses)) in in_and_out.zip(losses.chunks_mut(LANES)).enumerate() {
+                let (first, count) = (index * LANES, losses.len());
+                let (targets, upstream) = (targets.part(first, count), upstream.part(first, count));
+                let classes = LaneClasses::new(targets.classes, targets.ignored);
+                block.load(x);
+                let (maxima, of_targets) = (block.maxima(), block.elements_of(&classes));
+                block.exponentiate::<M>(&maxima);
+                let others = block.sums_of_others();
+                losses_of_short_lines::<T, M>(&of_targets, &maxima, &others, &classes, targets, losses);
+                gradients_from_short_lines::<T, M>(&mut block, &classes, &others, targets, upstream, out);
             }
             return;
         }
+        let mut lines = vec![Line::default(); losses.len()];
         let in_and_out = x.chunks_exact(size).zip(out.chunks_exact_mut(size));
-        for (i, ((x, out), line)) in in_and_out.zip(lines).enumerate() {
+        for (i, ((x, out), line)) in in_and_out.zip(&mut lines).enumerate() {
             *line = exponentiate_line::<T, M>(x, out);
             match targets.class(i) {
                 Some(class) => {
@@ -220,6 +260,7 @@ dispatched! {
                 None => out.fill(T::zero()),
             }
         }
+        class_losses_of_some_lines(x, size, targets, &lines, losses);
     }
 
     fn probability_losses_of_some_lines<'a, T, M>(
@@ -301,35 +342,58 @@ fn gradient_from_exponentials<T: Float, M: MulAdd>(
     }
 }
 
-/// The same for a block of short lines. `first` is the number of its first line.
+/// The same for short lines, from their exponentials in the block. Lines without a class get zeros.
 #[inline(always)]
-fn write_gradients_of_block<T: Float>(
+fn gradients_from_short_lines<T: Float, M: MulAdd>(
     block: &mut ShortLines<T>,
-    lines: &[Line<T>],
-    first: usize,
+    classes: &LaneClasses<T>,
+    others: &Lanes<f64>,
     targets: ClassTargets<T>,
     upstream: Upstream<T>,
-    of_targets: &mut [f64],
     out: &mut [T],
 ) {
-    let of_targets = &mut of_targets[..lines.len()];
-    for (i, of_target) in of_targets.iter_mut().enumerate() {
-        *of_target = block.exponential(i, targets.class(first + i).unwrap_or(0));
-    }
-    for (i, ((factor, of_target), line)) in
-        block.factors_mut().iter_mut().zip(&mut *of_targets).zip(lines).enumerate()
-    {
-        *factor = targets.factor(first + i, line.others, upstream);
-        *of_target = -*factor * rest(*of_target, line.others);
-    }
-    block.scale();
-    for (i, &of_target) in of_targets.iter().enumerate() {
-        match targets.class(first + i) {
-            Some(class) => block.set(i, class, T::from_f64(of_target)),
-            None => (0..block.size()).for_each(|c| block.set(i, c, T::zero())),
+    let mut factors = [upstream.factor; LANES];
+    if targets.weight.is_some() || upstream.of_lines.is_some() {
+        for (i, factor) in factors.iter_mut().take(targets.classes.len()).enumerate() {
+            *factor = upstream.of(i) * targets.weight_of_line(i);
         }
     }
+    let (exponentials, mut of_targets) = (block.elements_of(classes), [T::zero(); LANES]);
+    for lane in 0..LANES {
+        factors[lane] /= 1.0 + others[lane];
+        let exponential = exponentials[lane].to_f64() / unit::<T>();
+        of_targets[lane] = T::from_f64(-factors[lane] * rest(exponential, others[lane]));
+    }
+    block.scale_and_replace::<M>(&factors, classes, &of_targets);
     block.store(out);
+    for (i, line) in out.chunks_exact_mut(block.size()).enumerate() {
+        if !classes.has_class(i) {
+            line.fill(T::zero());
+        }
+    }
+}
+
+/// The losses of short lines from the logits of their targets.
+#[inline(always)]
+fn losses_of_short_lines<T: Float, M: MulAdd>(
+    of_targets: &Lanes<T>,
+    maxima: &Lanes<T>,
+    others: &Lanes<f64>,
+    classes: &LaneClasses<T>,
+    targets: ClassTargets<T>,
+    losses: &mut [f64],
+) {
+    let mut lanes = [0.0; LANES];
+    for lane in 0..LANES {
+        let (high, low) = negative_log(of_targets[lane], maxima[lane], log1p::<T, M>(others[lane]));
+        lanes[lane] = if classes.has_class(lane) { high + low } else { 0.0 };
+    }
+    if targets.weight.is_some() {
+        for (i, loss) in lanes.iter_mut().take(losses.len()).enumerate() {
+            *loss *= targets.weight_of_line(i);
+        }
+    }
+    losses.copy_from_slice(&lanes[..losses.len()]);
 }
 
 /// -ln p as a sum of two numbers. Both parts of it are positive, so nothing cancels.
@@ -381,6 +445,14 @@ pub(crate) fn class_losses<T: Float>(
     lines: &mut [Line<T>],
     losses: &mut [f64],
 ) {
+    if (1..=SHORT).contains(&size) && targets.smoothing.every == 0.0 {
+        let together = parallel::lines_in_chunk(size);
+        return parallel::for_each_chunk_of_two(lines, together, losses, together, |index, lines, losses| {
+            let first = index * together;
+            let (x, targets) = (&x[first * size..][..lines.len() * size], targets.part(first, lines.len()));
+            class_losses_of_short_lines(x, size, targets, lines, losses);
+        });
+    }
     read_lines(x, size, lines);
     if size == 0 {
         return losses.fill(0.0); // every target is ignored
@@ -423,9 +495,7 @@ pub(crate) fn class_losses_and_gradients<T: Float>(
         let first = index * together;
         let x = &x[first * size..][..out.len()];
         let (targets, upstream) = (targets.part(first, losses.len()), upstream.part(first, losses.len()));
-        let mut lines = vec![Line::default(); losses.len()];
-        read_lines_and_class_gradients(x, size, targets, upstream, &mut lines, out);
-        class_losses_of_some_lines(x, size, targets, &lines, losses);
+        class_losses_and_gradients_of_some_lines(x, size, targets, upstream, losses, out);
     });
 }
 

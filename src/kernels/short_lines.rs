@@ -1,46 +1,38 @@
 //! Lines of a few elements, many at a time.
 //!
 //! A line of three classes does not fill a register, and bringing its elements together is more work than
-//! the arithmetic. So a block of lines is turned on its side: element 0 of all lines, then element 1 of all.
-//! Maxima, sums and scales are then taken for many lines at once, a line in each lane.
+//! the arithmetic. So lines are turned on their side, [`LANES`] of them at a time: element 0 of all lines,
+//! then element 1 of all. Maxima, sums, logarithms and gradients are then computed for all of them at once,
+//! a line in each lane, and even the choice of the target's element is a comparison in every lane.
 
 use super::exact::add_term;
 use super::functions::{exponential, exponential_in_single, is_moderate, unit};
-use super::scratch::zeros;
 use super::simd::MulAdd;
-use super::softmax::{Line, scaled_exponential};
+use super::softmax::{parts_of_factor, scaled_exponential};
 use crate::float::Float;
 
 /// Lines of at most this many elements are short.
 pub(super) const SHORT: usize = 16;
 
-/// Lanes are filled up to a multiple of this, so that no loop has a remainder.
-const LANES: usize = 16;
+/// How many lines are processed at once: two registers of `f32` with AVX2.
+pub(super) const LANES: usize = 16;
 
-/// How many lines make a full block: enough to fill the lanes many times, and few enough for the fastest
-/// cache.
-#[inline(always)]
-pub(super) fn lines_in_block(size: usize) -> usize {
-    (1024 / size / LANES * LANES).min(128)
-}
+/// One number for each line.
+pub(super) type Lanes<N> = [N; LANES];
 
-/// A block of short lines on their side. The exponential, in [`unit`]s, of element c of line i is at `c * stride + i`; what
-/// lies between the number of lines and the stride is arithmetic for nothing.
+/// Up to [`LANES`] short lines on their side. Where there are fewer, the other lanes hold zeros, and what is
+/// computed there is not used.
 pub(super) struct ShortLines<T> {
-    exponentials: Vec<T>,
-    maxima: Vec<T>,
-    factors: Vec<f64>,
     size: usize,
-    stride: usize,
+    /// `values[c][i]` is element c of line i: a logit, later its exponential in [`unit`]s, or a result.
+    values: [Lanes<T>; SHORT],
 }
 
 impl<T: Float> ShortLines<T> {
-    /// Room for at most `count` lines of `size` elements, at least 1 and at most [`SHORT`].
+    /// Room for lines of `size` elements, at most [`SHORT`].
     #[inline(always)]
-    pub fn new(size: usize, count: usize) -> Self {
-        let lines = count.next_multiple_of(LANES).min(lines_in_block(size));
-        let (exponentials, maxima, factors) = (zeros(lines * size), zeros(lines), zeros(lines));
-        ShortLines { exponentials, maxima, factors, size, stride: 0 }
+    pub fn new(size: usize) -> Self {
+        ShortLines { size, values: [[T::zero(); LANES]; SHORT] }
     }
 
     #[inline(always)]
@@ -48,129 +40,208 @@ impl<T: Float> ShortLines<T> {
         self.size
     }
 
-    /// How many lines make a full block.
     #[inline(always)]
-    pub fn lines(&self) -> usize {
-        lines_in_block(self.size)
+    fn sides(&self) -> &[Lanes<T>] {
+        &self.values[..self.size]
     }
 
-    /// How many elements make a full block.
     #[inline(always)]
-    pub fn elements(&self) -> usize {
-        self.lines() * self.size
+    fn sides_mut(&mut self) -> &mut [Lanes<T>] {
+        &mut self.values[..self.size]
     }
 
-    /// Takes in lines, at most a full block.
+    /// Takes lines in.
     #[inline(always)]
-    fn load(&mut self, x: &[T]) {
-        let count = x.len() / self.size;
-        self.stride = count.next_multiple_of(LANES);
-        for (c, on_side) in self.exponentials.chunks_exact_mut(self.stride).take(self.size).enumerate() {
-            let of_lines = x[c..].iter().step_by(self.size);
-            on_side.iter_mut().zip(of_lines).for_each(|(on_side, &x)| *on_side = x);
+    pub fn load(&mut self, x: &[T]) {
+        if x.len() < LANES * self.size {
+            self.values = [[T::zero(); LANES]; SHORT];
         }
+        turn_on_side(x, self.size, &mut self.values);
     }
 
-    /// Writes what is here back in lines.
+    /// Writes the lines back.
     #[inline(always)]
     pub fn store(&self, out: &mut [T]) {
-        for (c, on_side) in self.exponentials.chunks_exact(self.stride).take(self.size).enumerate() {
-            let of_lines = out[c..].iter_mut().step_by(self.size);
-            of_lines.zip(on_side).for_each(|(out, &on_side)| *out = on_side);
-        }
+        turn_back(&self.values, self.size, out);
     }
 
-    /// Exponentiates what was loaded, shifted by the maxima.
+    /// The maximum of what is not nan in each line.
     #[inline(always)]
-    fn exponentiate<M: MulAdd>(&mut self) {
-        let are_moderate = self.maxima[..self.stride].iter().fold(true, |all, &max| all & is_moderate(max));
-        for on_side in self.exponentials.chunks_exact_mut(self.stride).take(self.size) {
-            let with_maxima = on_side.iter_mut().zip(&self.maxima);
-            if are_moderate {
-                with_maxima.for_each(|(x, &max)| *x = exponential_in_single::<T, M>(*x, max));
-            } else {
-                with_maxima.for_each(|(x, &max)| *x = exponential::<T, M>(*x, max));
+    pub fn maxima(&self) -> Lanes<T> {
+        let mut maxima = [T::neg_infinity(); LANES];
+        for side in self.sides() {
+            for lane in 0..LANES {
+                let (x, max) = (side[lane], maxima[lane]);
+                maxima[lane] = if x > max { x } else { max };
+            }
+        }
+        maxima
+    }
+
+    /// Replaces the logits by their exponentials, shifted by the maxima.
+    #[inline(always)]
+    pub fn exponentiate<M: MulAdd>(&mut self, maxima: &Lanes<T>) {
+        if maxima.iter().fold(true, |all, &max| all & is_moderate(max)) {
+            for side in self.sides_mut() {
+                for lane in 0..LANES {
+                    side[lane] = exponential_in_single::<T, M>(side[lane], maxima[lane]);
+                }
+            }
+        } else {
+            for side in self.sides_mut() {
+                for lane in 0..LANES {
+                    side[lane] = exponential::<T, M>(side[lane], maxima[lane]);
+                }
             }
         }
     }
 
-    /// The exponentials of lines that were read before.
+    /// The sums of the exponentials without one maximum each: those that are exactly 1 are counted, and one of
+    /// them is left out.
     #[inline(always)]
-    pub fn exponentials_of<M: MulAdd>(&mut self, x: &[T], lines: &[Line<T>]) {
-        self.load(x);
-        for (max, line) in self.maxima.iter_mut().zip(lines) {
-            *max = line.max;
-        }
-        self.exponentiate::<M>();
-    }
-
-    /// Reads lines: their maxima and sums. The exponentials stay here.
-    #[inline(always)]
-    pub fn read<M: MulAdd>(&mut self, x: &[T], lines: &mut [Line<T>]) {
-        self.load(x);
-        let maxima = &mut self.maxima[..self.stride];
-        maxima.copy_from_slice(&self.exponentials[..self.stride]);
-        for on_side in self.exponentials.chunks_exact(self.stride).take(self.size).skip(1) {
-            for (max, &x) in maxima.iter_mut().zip(on_side) {
-                *max = if x > *max || max.is_nan() { x } else { *max };
+    pub fn sums_of_others(&self) -> Lanes<f64> {
+        let (mut sums, mut errors, mut maxima) = ([0.0; LANES], [0.0; LANES], [-T::one(); LANES]);
+        let unit = T::from_f64(unit::<T>());
+        for side in self.sides() {
+            for lane in 0..LANES {
+                let is_maximum = side[lane] == unit;
+                maxima[lane] += if is_maximum { T::one() } else { T::zero() };
+                let term = if is_maximum { T::zero() } else { side[lane] };
+                add_term::<T>(&mut sums[lane], &mut errors[lane], term.to_f64());
             }
         }
-        self.exponentiate::<M>();
-        for (group, lines) in lines.chunks_mut(LANES).enumerate() {
-            let others = self.sum_of_others(group * LANES);
-            let maxima = &self.maxima[group * LANES..];
-            for (line, (&max, &others)) in lines.iter_mut().zip(maxima.iter().zip(&others)) {
-                *line = Line { max, others };
-            }
-        }
-    }
-
-    /// The sums of the exponentials of some lines, without one maximum each: those that are exactly 1 are
-    /// counted, and one of them is left out.
-    #[inline(always)]
-    fn sum_of_others(&self, first: usize) -> [f64; LANES] {
-        let (mut sums, mut errors, mut maxima) = ([0.0; LANES], [0.0; LANES], [-1.0; LANES]);
-        for on_side in self.exponentials.chunks_exact(self.stride).take(self.size) {
-            let on_side = &on_side[first..first + LANES];
-            for (lane, &exponential) in on_side.iter().enumerate() {
-                let exponential = exponential.to_f64();
-                let is_maximum = exponential == unit::<T>();
-                maxima[lane] += if is_maximum { 1.0 } else { 0.0 };
-                let term = if is_maximum { 0.0 } else { exponential };
-                add_term::<T>(&mut sums[lane], &mut errors[lane], term);
-            }
-        }
-        for ((sum, error), maxima) in sums.iter_mut().zip(errors).zip(maxima) {
-            *sum = maxima + (*sum + error) / unit::<T>();
+        for lane in 0..LANES {
+            sums[lane] = maxima[lane].to_f64() + (sums[lane] + errors[lane]) / self::unit::<T>();
         }
         sums
     }
 
-    /// The exponential of one element.
+    /// The element of each line's class; 0 where there is none.
     #[inline(always)]
-    pub fn exponential(&self, line: usize, element: usize) -> f64 {
-        self.exponentials[element * self.stride + line].to_f64() / unit::<T>()
+    pub fn elements_of(&self, classes: &LaneClasses<T>) -> Lanes<T> {
+        let mut elements = [T::zero(); LANES];
+        for (c, side) in self.sides().iter().enumerate() {
+            let c = T::from_f64(c as f64);
+            for lane in 0..LANES {
+                let (element, before) = (side[lane], elements[lane]);
+                elements[lane] = if classes.0[lane] == c { element } else { before };
+            }
+        }
+        elements
     }
 
-    /// What [`scale`](ShortLines::scale) multiplies the lines by.
+    /// Multiplies the exponentials of each line by its factor, and takes them out of their units. The elements of
+    /// the lines' classes are replaced.
     #[inline(always)]
-    pub fn factors_mut(&mut self) -> &mut [f64] {
-        &mut self.factors
-    }
-
-    /// Multiplies the exponentials of each line by its factor, and takes them out of their units.
-    #[inline(always)]
-    pub fn scale(&mut self) {
-        for on_side in self.exponentials.chunks_exact_mut(self.stride).take(self.size) {
-            for (value, &factor) in on_side.iter_mut().zip(&self.factors) {
-                *value = scaled_exponential(*value, factor);
+    pub fn scale_and_replace<M: MulAdd>(
+        &mut self,
+        factors: &Lanes<f64>,
+        classes: &LaneClasses<T>,
+        elements: &Lanes<T>,
+    ) {
+        let (mut high, mut low) = ([T::zero(); LANES], [T::zero(); LANES]);
+        for lane in 0..LANES {
+            (high[lane], low[lane]) = parts_of_factor::<T>(factors[lane]);
+        }
+        let are_normal = high.iter().fold(true, |all, high| all & (high.abs() >= T::min_positive_value()));
+        for (c, side) in self.sides_mut().iter_mut().enumerate() {
+            let c = T::from_f64(c as f64);
+            if !M::IS_FUSED || !are_normal {
+                // A tiny factor would lose its digits, and two roundings would show in the sum of a line.
+                for lane in 0..LANES {
+                    let (scaled, element) = (scaled_exponential(side[lane], factors[lane]), elements[lane]);
+                    side[lane] = if classes.0[lane] == c { element } else { scaled };
+                }
+                continue;
+            }
+            for lane in 0..LANES {
+                let scaled = M::mul_add(side[lane], high[lane], side[lane] * low[lane]);
+                let element = elements[lane];
+                side[lane] = if classes.0[lane] == c { element } else { scaled };
             }
         }
     }
+}
 
-    /// Replaces one element.
+/// The class of each line as a number of the elements' type, so that comparing it fills the same lanes; -1 where
+/// there is none.
+pub(super) struct LaneClasses<T>(Lanes<T>);
+
+impl<T: Float> LaneClasses<T> {
+    /// No line has a class.
     #[inline(always)]
-    pub fn set(&mut self, line: usize, element: usize, value: T) {
-        self.exponentials[element * self.stride + line] = value;
+    pub fn none() -> Self {
+        LaneClasses([-T::one(); LANES])
+    }
+
+    /// Classes, all of them below [`SHORT`], or `ignored`.
+    #[inline(always)]
+    pub fn new(classes: &[i64], ignored: i64) -> Self {
+        let mut lanes = Self::none();
+        for (lane, &class) in lanes.0.iter_mut().zip(classes) {
+            let class = if class == ignored { -1 } else { class as i32 };
+            *lane = T::from_f64(f64::from(class));
+        }
+        lanes
+    }
+
+    /// Whether the line in a lane has a class.
+    #[inline(always)]
+    pub fn has_class(&self, lane: usize) -> bool {
+        self.0[lane] >= T::zero()
+    }
+}
+
+/// Calls a function for lines of a size that is known when it is compiled.
+macro_rules! for_constant_size {
+    ($size:expr, $function:ident $arguments:tt, $($constant:literal)*) => {
+        match $size {
+            $($constant => $function::<T, $constant> $arguments,)*
+            _ => {}
+        }
+    };
+}
+
+/// `values[c][i] = x[i * size + c]`
+fn turn_on_side<T: Float>(x: &[T], size: usize, values: &mut [Lanes<T>; SHORT]) {
+    for_constant_size!(size, lines_on_side(x, values), 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16);
+}
+
+/// `out[i * size + c] = values[c][i]`
+fn turn_back<T: Float>(values: &[Lanes<T>; SHORT], size: usize, out: &mut [T]) {
+    for_constant_size!(size, lines_turned_back(values, out), 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16);
+}
+
+fn lines_on_side<T: Float, const SIZE: usize>(x: &[T], values: &mut [Lanes<T>; SHORT]) {
+    let (lines, _) = x.as_chunks::<SIZE>();
+    if let Some(lines) = lines.first_chunk::<LANES>() {
+        for c in 0..SIZE {
+            for lane in 0..LANES {
+                values[c][lane] = lines[lane][c];
+            }
+        }
+        return;
+    }
+    for (lane, line) in lines.iter().enumerate() {
+        for c in 0..SIZE {
+            values[c][lane] = line[c];
+        }
+    }
+}
+
+fn lines_turned_back<T: Float, const SIZE: usize>(values: &[Lanes<T>; SHORT], out: &mut [T]) {
+    let (lines, _) = out.as_chunks_mut::<SIZE>();
+    if let Some(lines) = lines.first_chunk_mut::<LANES>() {
+        for lane in 0..LANES {
+            for c in 0..SIZE {
+                lines[lane][c] = values[c][lane];
+            }
+        }
+        return;
+    }
+    for (lane, line) in lines.iter_mut().enumerate() {
+        for c in 0..SIZE {
+            line[c] = values[c][lane];
+        }
     }
 }

@@ -76,6 +76,9 @@ pub fn set_instructions(instructions: Instructions) -> Result<()> {
 /// `a * b + c`, rounded once where the processor can and twice elsewhere: a fused operation that has
 /// to be emulated is a call of a library function for every element.
 pub(crate) trait MulAdd: Copy {
+    /// Whether `mul_add` rounds once.
+    const IS_FUSED: bool;
+
     fn mul_add<F: num_traits::Float>(a: F, b: F, c: F) -> F;
 
     /// What the rounding of `product = a * b` left out.
@@ -89,6 +92,7 @@ pub(crate) struct Fused;
 pub(crate) struct Separate;
 
 impl MulAdd for Fused {
+    const IS_FUSED: bool = true;
     #[inline(always)]
     fn mul_add<F: num_traits::Float>(a: F, b: F, c: F) -> F {
         a.mul_add(b, c)
@@ -100,6 +104,7 @@ impl MulAdd for Fused {
 }
 
 impl MulAdd for Separate {
+    const IS_FUSED: bool = false;
     #[inline(always)]
     fn mul_add<F: num_traits::Float>(a: F, b: F, c: F) -> F {
         a * b + c

@@ -27,7 +27,7 @@
 use super::exact::{Sum, add_term, two_sum};
 use super::functions::{exponential, exponential_in_single, is_double, is_moderate, log1p, unit};
 use super::parallel;
-use super::short_lines::{SHORT, ShortLines};
+use super::short_lines::{LANES, LaneClasses, SHORT, ShortLines};
 use super::simd::{MulAdd, dispatched};
 use crate::float::Float;
 
@@ -85,8 +85,6 @@ fn sum_but_maxima<T: Float>(exponentials: &[T]) -> (Sum, f64) {
     let maxima = sum_by_lanes::<T>(exponentials, |term| if term == unit::<T>() { 1.0 } else { 0.0 });
     (sum, maxima.total())
 }
-
-const LANES: usize = 16;
 
 /// The sum of f(x).
 #[inline(always)]
@@ -227,9 +225,15 @@ pub(super) fn exponentials_of_piece<T: Float, M: MulAdd>(
 dispatched! {
     fn read_some_lines<'a, T, M>(x: &'a [T], size: usize, lines: &'a mut [Line<T>]) {
         if size <= SHORT {
-            let mut block = ShortLines::new(size, x.len() / size);
-            for (x, lines) in x.chunks(block.elements()).zip(lines.chunks_mut(block.lines())) {
-                block.read::<M>(x, lines);
+            let mut block = ShortLines::new(size);
+            for (x, lines) in x.chunks(LANES * size).zip(lines.chunks_mut(LANES)) {
+                block.load(x);
+                let maxima = block.maxima();
+                block.exponentiate::<M>(&maxima);
+                let others = block.sums_of_others();
+                for (line, (&max, &others)) in lines.iter_mut().zip(maxima.iter().zip(&others)) {
+                    *line = Line { max, others };
+                }
             }
             return;
         }
@@ -251,15 +255,12 @@ dispatched! {
     /// `out = exp(x - m) / (1 + others)`
     fn softmax_some_lines<'a, T, M>(x: &'a [T], size: usize, out: &'a mut [T]) {
         if size <= SHORT {
-            let mut block = ShortLines::new(size, x.len() / size);
-            let mut lines = vec![Line::default(); block.lines()];
-            for (x, out) in x.chunks(block.elements()).zip(out.chunks_mut(block.elements())) {
-                let lines = &mut lines[..x.len() / size];
-                block.read::<M>(x, lines);
-                for (factor, line) in block.factors_mut().iter_mut().zip(lines) {
-                    *factor = 1.0 / (1.0 + line.others);
-                }
-                block.scale();
+            let mut block = ShortLines::new(size);
+            for (x, out) in x.chunks(LANES * size).zip(out.chunks_mut(LANES * size)) {
+                block.load(x);
+                block.exponentiate::<M>(&block.maxima());
+                let factors = block.sums_of_others().map(|others| 1.0 / (1.0 + others));
+                block.scale_and_replace::<M>(&factors, &LaneClasses::none(), &[T::zero(); LANES]);
                 block.store(out);
             }
             return;

@@ -91,10 +91,10 @@ impl<T: Float> Classes<T> {
     /// What the mean divides by: the sum of the weights of the classes of all positions that are not
     /// ignored; nothing kept gives 0 and so a mean of nan.
     pub fn denominator(&self) -> f64 {
-        let kept = (0..self.target.len()).filter_map(|position| self.class(position));
+        let kept = self.target.as_slice().iter().filter(|&&class| Some(class) != self.ignore_index);
         match self.weight {
             None => kept.count() as f64,
-            Some(_) => kept.map(|class| self.weight_of(class).to_f64()).collect::<Sum>().total(),
+            Some(_) => kept.map(|&class| self.weight_of(class as usize).to_f64()).collect::<Sum>().total(),
         }
     }
 
