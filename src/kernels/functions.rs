@@ -146,29 +146,51 @@ pub(super) fn is_moderate<T: Float>(max: T) -> bool {
     !is_double::<T>() && max.to_f64().abs() < 4096.0
 }
 
+/// What [`exponential_in_single`] needs of a maximum.
+#[derive(Clone, Copy)]
+pub(super) struct Shift<T> {
+    pub max: T,
+    /// The maximum in 1024ths, and what that leaves of it.
+    pub high: T,
+    pub low: T,
+    /// Of this and what is smaller the exponential is 0.
+    pub least: T,
+}
+
+impl<T: Float> Shift<T> {
+    #[inline(always)]
+    pub fn by(max: T) -> Self {
+        let to_1024ths = T::from_f64(f64::from(TO_1024THS));
+        let high = (max + to_1024ths) - to_1024ths;
+        Shift { max, high, low: max - high, least: max - T::from_f64(132.5) }
+    }
+}
+
 /// [`exponential`] for `f32` with the arithmetic of `f32`, which does twice as many at once.
 ///
 /// With n = round((x - max) / ln 2), what remains is r = x - (max + n ln 2). The sum in brackets is taken
 /// as a part with few digits, which is exact and close to x, and a small rest. So nothing is rounded at the
 /// size of x: the error is at most 1.1 ulp.
 #[inline(always)]
-pub(super) fn exponential_in_single<T: Float, M: MulAdd>(x: T, max: T) -> T {
+pub(super) fn exponential_in_single<T: Float, M: MulAdd>(x: T, shift: Shift<T>) -> T {
+    // Added and subtracted, this rounds to an integer, and leaves in the lowest bits the exponent, as it is
+    // written in a float, of 2^(n + 64): the 64 is that of the unit.
+    const TO_EXPONENT: f32 = ROUNDER_SINGLE + (127 + 64) as f32;
     // The type is f32 here, and the conversions do nothing.
-    let (x, max) = (x.to_f64() as f32, max.to_f64() as f32);
-    let max_high = (max + TO_1024THS) - TO_1024THS;
-    let max_low = max - max_high;
-    let difference = x - max;
-    // The 64 of the unit is added along with the rounding.
-    let rounded = M::mul_add(difference, LOG2_E as f32, ROUNDER_SINGLE + 64.0);
-    let n = rounded - (ROUNDER_SINGLE + 64.0);
-    let r = (x - M::mul_add(n, LN_2_HIGH_SINGLE, max_high)) - M::mul_add(n, LN_2_LOW_SINGLE, max_low);
+    let single = |x: T| x.to_f64() as f32;
+    let (x, least) = (single(x), single(shift.least));
+    let x = if least > x { least } else { x }; // a nan stays
+    let rounded = M::mul_add(x - single(shift.max), LOG2_E as f32, TO_EXPONENT);
+    let n = rounded - TO_EXPONENT;
+    let close = M::mul_add(n, LN_2_HIGH_SINGLE, single(shift.high));
+    let r = (x - close) - M::mul_add(n, LN_2_LOW_SINGLE, single(shift.low));
     let [c0, c1, c2, c3, c4] = EXP_SINGLE;
     let square = r * r;
     let (first, second) = (M::mul_add(c1, r, c0), M::mul_add(c3, r, c2));
     let tail = M::mul_add(square, M::mul_add(square, c4, second), first);
-    let value = M::mul_add(square, tail, r) + 1.0;
-    let value = f32::from_bits(value.to_bits().wrapping_add(rounded.to_bits() << 23));
-    T::from_f64(f64::from(if difference < -131.0 { 0.0 } else { value }))
+    // The exponent is 0 for the least x, which stands for a factor of 0.
+    let power = f32::from_bits(rounded.to_bits() << 23);
+    T::from_f64(f64::from(M::mul_add(M::mul_add(square, tail, r), power, power)))
 }
 
 /// exp(x) - 1 as a sum of two numbers.
@@ -246,11 +268,14 @@ fn log_parts<T: Float, M: MulAdd>(y: f64, low: f64) -> f64 {
     let s = f / (2.0 + f);
     let z = s * s;
     let series = z * polynomial::<f64, M>(terms::<T>(&ATANH, 6), z); // 2 atanh(s) = s (2 + series)
+    // 2 atanh(s) - f = s (f^2/2 + series) - f^2/2
     let half_square = 0.5 * f * f;
-    // s (f^2/2 + series) - f^2/2 is 2 atanh(s) - f
-    // In f32, `low` matters only where the fraction is 1 but for what f32 does not see.
-    let low = if is_double::<T>() { low / fraction } else { low };
-    let correction = M::mul_add(s, half_square + series, low);
+    if !is_double::<T>() {
+        // `low` matters only where the fraction is 1 but for what f32 does not see.
+        let correction = M::mul_add(s, half_square + series, low) - half_square;
+        return M::mul_add(n, LN_2, f + correction);
+    }
+    let correction = M::mul_add(s, half_square + series, low / fraction);
     let small = M::mul_add(n, LN_2_LOW, correction);
     let (large, large_low) = two_sum(n * LN_2_HIGH, f);
     let (large, rest) = two_sum(large, -half_square);

@@ -6,7 +6,7 @@
 //! a line in each lane, and even the choice of the target's element is a comparison in every lane.
 
 use super::exact::add_term;
-use super::functions::{exponential, exponential_in_single, is_moderate, unit};
+use super::functions::{Shift, exponential, exponential_in_single, is_moderate, unit};
 use super::simd::MulAdd;
 use super::softmax::{parts_of_factor, scaled_exponential};
 use crate::float::Float;
@@ -82,9 +82,15 @@ impl<T: Float> ShortLines<T> {
     #[inline(always)]
     pub fn exponentiate<M: MulAdd>(&mut self, maxima: &Lanes<T>) {
         if maxima.iter().fold(true, |all, &max| all & is_moderate(max)) {
+            let (mut high, mut low, mut least) = (*maxima, *maxima, *maxima);
+            for lane in 0..LANES {
+                (Shift { high: high[lane], low: low[lane], least: least[lane], .. }) =
+                    Shift::by(maxima[lane]);
+            }
             for side in self.sides_mut() {
                 for lane in 0..LANES {
-                    side[lane] = exponential_in_single::<T, M>(side[lane], maxima[lane]);
+                    let (max, high, low, least) = (maxima[lane], high[lane], low[lane], least[lane]);
+                    side[lane] = exponential_in_single::<T, M>(side[lane], Shift { max, high, low, least });
                 }
             }
         } else {

@@ -25,7 +25,7 @@
 //! a time ([`super::short_lines`]), long ones in pieces that stay in the fastest cache.
 
 use super::exact::{Sum, add_term, two_sum};
-use super::functions::{exponential, exponential_in_single, is_double, is_moderate, log1p, unit};
+use super::functions::{Shift, exponential, exponential_in_single, is_double, is_moderate, log1p, unit};
 use super::parallel;
 use super::short_lines::{LANES, LaneClasses, SHORT, ShortLines};
 use super::simd::{MulAdd, dispatched};
@@ -41,8 +41,9 @@ pub(crate) struct Line<T> {
     pub others: f64,
 }
 
-/// How many exponentials are computed at once.
-pub(super) const BLOCK: usize = 512;
+/// How many exponentials are computed at once: so many that what happens once a block does not count, and so few
+/// that they stay in the fastest cache.
+const BLOCK: usize = 1024;
 
 /// x - m in `f64`, and what its rounding left out.
 #[inline(always)]
@@ -66,7 +67,8 @@ fn exponentials<T: Float, M: MulAdd>(x: Option<&[T]>, max: T, out: &mut [T]) {
         }
     }
     if is_moderate(max) {
-        map_or_in_place(x, out, |x| exponential_in_single::<T, M>(x, max));
+        let shift = Shift::by(max);
+        map_or_in_place(x, out, |x| exponential_in_single::<T, M>(x, shift));
     } else {
         map_or_in_place(x, out, |x| exponential::<T, M>(x, max));
     }
@@ -89,22 +91,44 @@ fn sum_but_maxima<T: Float>(exponentials: &[T]) -> (Sum, f64) {
 /// The sum of f(x).
 #[inline(always)]
 fn sum_by_lanes<T: Float>(x: &[T], f: impl Fn(f64) -> f64) -> Sum {
-    let (mut sums, mut errors) = ([0.0; LANES], [0.0; LANES]);
-    let (chunks, rest) = x.as_chunks::<LANES>();
+    const FOURS: usize = 4; // several, because one addition waits for the one before in its lane
+    let mut sums = [FourSums::default(); FOURS];
+    let (chunks, rest) = x.as_chunks::<{ 4 * FOURS }>();
     for chunk in chunks {
-        for lane in 0..LANES {
-            add_term::<T>(&mut sums[lane], &mut errors[lane], f(chunk[lane].to_f64()));
+        for (sums, x) in sums.iter_mut().zip(chunk.as_chunks::<4>().0) {
+            *sums = sums.plus::<T>(x.map(|x| f(x.to_f64())));
         }
     }
-    for (lane, &x) in rest.iter().enumerate() {
-        add_term::<T>(&mut sums[lane], &mut errors[lane], f(x.to_f64()));
+    for (sums, x) in sums.iter_mut().zip(rest.chunks(4)) {
+        let mut terms = [0.0; 4];
+        terms.iter_mut().zip(x).for_each(|(term, &x)| *term = f(x.to_f64()));
+        *sums = sums.plus::<T>(terms);
     }
-    let (mut sum, mut error) = (0.0, 0.0);
-    for lane in 0..LANES {
-        add_term::<T>(&mut sum, &mut error, sums[lane]);
-        error += errors[lane];
+    let [mut all, others @ ..] = sums;
+    for other in others {
+        all = all.plus::<T>(other.sums);
+        (0..4).for_each(|lane| all.errors[lane] += other.errors[lane]);
     }
+    let (mut sum, mut error) = (0.0, all.errors.into_iter().sum());
+    all.sums.into_iter().for_each(|term| add_term::<T>(&mut sum, &mut error, term));
     Sum::new(sum, error)
+}
+
+/// Four sums at once: a register of AVX2.
+#[derive(Clone, Copy, Default)]
+struct FourSums {
+    sums: [f64; 4],
+    errors: [f64; 4],
+}
+
+impl FourSums {
+    #[inline(always)]
+    fn plus<T: Float>(mut self, terms: [f64; 4]) -> Self {
+        for lane in 0..4 {
+            add_term::<T>(&mut self.sums[lane], &mut self.errors[lane], terms[lane]);
+        }
+        self
+    }
 }
 
 /// Below this, the sum of the others has lost digits to the 1 of the maximum, and is taken again without it.
@@ -152,9 +176,8 @@ pub(super) fn exponentiate_line<T: Float, M: MulAdd>(x: &[T], out: &mut [T]) -> 
 
 /// The same without the exponentials.
 #[inline(always)]
-fn read_line<T: Float, M: MulAdd>(x: &[T]) -> Line<T> {
+fn read_line<T: Float, M: MulAdd>(x: &[T], buffer: &mut [T; BLOCK]) -> Line<T> {
     let max = maximum(x);
-    let mut buffer = [T::zero(); BLOCK];
     let mut sum = Sum::default();
     for x in x.chunks(BLOCK) {
         let out = &mut buffer[..x.len()];
@@ -237,8 +260,9 @@ dispatched! {
             }
             return;
         }
+        let mut buffer = [T::zero(); BLOCK];
         for (x, line) in x.chunks_exact(size).zip(lines) {
-            *line = read_line::<T, M>(x);
+            *line = read_line::<T, M>(x, &mut buffer);
         }
     }
 
@@ -281,9 +305,20 @@ dispatched! {
     ) {
         let in_and_out = x.chunks_exact(size).zip(out.chunks_exact_mut(size));
         for ((x, out), (line, &log)) in in_and_out.zip(lines.iter().zip(logs)) {
+            if is_double::<T>() {
+                for (&x, out) in x.iter().zip(out) {
+                    let (difference, low) = shifted(x, line.max);
+                    *out = T::from_f64((difference - log) + low);
+                }
+                continue;
+            }
+            // m + log1p(others) as the nearest number and what is left. The first difference is exact where
+            // it is small.
+            let max = line.max.to_f64();
+            let high = T::from_f64(max + log);
+            let low = T::from_f64((max - high.to_f64()) + log);
             for (&x, out) in x.iter().zip(out) {
-                let (difference, low) = shifted(x, line.max);
-                *out = T::from_f64((difference - log) + low);
+                *out = (x - high) - low;
             }
         }
     }
