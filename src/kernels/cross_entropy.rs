@@ -8,8 +8,10 @@ use super::functions::{is_double, log1p, unit};
 use super::parallel;
 use super::short_lines::{LANES, LaneClasses, Lanes, SHORT, ShortLines};
 use super::simd::{MulAdd, dispatched};
-use super::softmax::{Line, exponentials_of_piece, exponentiate_line, log_denominators, pieces, read_lines};
-use super::softmax::{scale_exponentials, shifted};
+use super::softmax::{
+    Line, exponentials_of_piece, exponentiate_line, log_denominators, one_exponential, pieces, read_lines,
+    scale_exponentials, scaled_exponentials, shifted,
+};
 use crate::float::Float;
 
 /// How a target is spread over the classes: `target` stays where it is, every class gets `every`.
@@ -170,7 +172,7 @@ dispatched! {
         }
     }
 
-    /// The gradients of lines that were read before.
+    /// The gradients of lines that were read before, without smoothing.
     fn class_gradients_of_some_lines<'a, T, M>(
         x: Option<&'a [T]>,
         size: usize,
@@ -179,8 +181,7 @@ dispatched! {
         upstream: Upstream<'a, T>,
         out: &'a mut [T],
     ) {
-        let Smoothing { target: on_target, every, total_weight, .. } = targets.smoothing;
-        if every == 0.0 && size <= SHORT {
+        if size <= SHORT {
             let mut block = ShortLines::new(size);
             for (index, lines) in lines.chunks(LANES).enumerate() {
                 let (first, count) = (index * LANES, lines.len());
@@ -197,27 +198,70 @@ dispatched! {
             }
             return;
         }
-        for (i, offset, out) in pieces(size, out) {
-            exponentials_of_piece::<T, M>(x, i * size + offset, lines[i].max, out);
+        for (i, (out, &Line { max, others })) in out.chunks_exact_mut(size).zip(lines).enumerate() {
             let Some(class) = targets.class(i) else {
                 out.fill(T::zero());
                 continue;
             };
-            let others = lines[i].others;
-            let here = class.checked_sub(offset).filter(|&here| here < out.len());
-            if every == 0.0 {
-                gradient_from_exponentials::<T, M>(out, here, others, targets.factor(i, others, upstream));
+            let x = x.map(|x| &x[i * size..][..size]);
+            let factor = targets.factor(i, others, upstream);
+            let exponential = one_exponential::<T, M>(x.unwrap_or(out)[class], max);
+            scaled_exponentials::<T, M>(x, max, factor, out);
+            out[class] = T::from_f64(-factor * rest(exponential, others));
+        }
+    }
+
+    /// The same with smoothing.
+    fn smoothed_gradients_of_some_lines<'a, T, M>(
+        x: Option<&'a [T]>,
+        size: usize,
+        targets: ClassTargets<'a, T>,
+        lines: &'a [Line<T>],
+        upstream: Upstream<'a, T>,
+        out: &'a mut [T],
+    ) {
+        let Smoothing { target: on_target, every, total_weight, .. } = targets.smoothing;
+        for (i, offset, out) in pieces(size, out) {
+            let Some(class) = targets.class(i) else {
+                out.fill(T::zero());
                 continue;
-            }
-            let (factor, denominator) = (upstream.of(i), 1.0 + others);
+            };
+            exponentials_of_piece::<T, M>(x, i * size + offset, lines[i].max, out);
+            let (factor, others) = (upstream.of(i), lines[i].others);
             let moved = on_target * targets.weight_of(class);
-            for (c, out) in out.iter_mut().enumerate() {
-                let (weight, exponential) = (targets.weight_of(offset + c), out.to_f64() / unit::<T>());
-                let is_target = Some(c) == here;
-                let own = every * weight + if is_target { moved } else { 0.0 };
-                let of_others = every * total_weight.without(weight) + if is_target { 0.0 } else { moved };
+            let gradient = |c: usize, exponential: T, moved_here: f64| {
+                let (weight, exponential) = (targets.weight_of(c), exponential.to_f64() / unit::<T>());
+                let own = every * weight + moved_here;
+                let of_others = every * total_weight.without(weight) + (moved - moved_here);
                 let terms = difference::<M>((exponential, of_others), (own, rest(exponential, others)));
-                *out = T::from_f64(factor * (terms / denominator));
+                T::from_f64(factor * (terms / (1.0 + others)))
+            };
+            let here = class.checked_sub(offset).filter(|&here| here < out.len());
+            let of_target = here.map(|here| gradient(class, out[here], moved));
+            if is_double::<T>() {
+                for (c, out) in out.iter_mut().enumerate() {
+                    *out = gradient(offset + c, *out, 0.0);
+                }
+            } else {
+                // p A - a: for f32, whose digits f64 has twice, that is enough.
+                let total = every * total_weight.total() + moved;
+                let (of_exponential, of_weight) = (factor * total / (1.0 + others) / unit::<T>(), -factor * every);
+                match targets.weight.map(|weight| &weight[offset..]) {
+                    None => {
+                        for out in out.iter_mut() {
+                            *out = T::from_f64(M::mul_add(out.to_f64(), of_exponential, of_weight));
+                        }
+                    }
+                    Some(weight) => {
+                        for (out, &weight) in out.iter_mut().zip(weight) {
+                            let of_weight = of_weight * weight.to_f64();
+                            *out = T::from_f64(M::mul_add(out.to_f64(), of_exponential, of_weight));
+                        }
+                    }
+                }
+            }
+            if let (Some(here), Some(of_target)) = (here, of_target) {
+                out[here] = of_target;
             }
         }
     }
@@ -255,7 +299,9 @@ dispatched! {
             match targets.class(i) {
                 Some(class) => {
                     let factor = targets.factor(i, line.others, upstream);
-                    gradient_from_exponentials::<T, M>(out, Some(class), line.others, factor);
+                    let exponential = out[class].to_f64() / unit::<T>();
+                    scale_exponentials::<T, M>(out, factor);
+                    out[class] = T::from_f64(-factor * rest(exponential, line.others));
                 }
                 None => out.fill(T::zero()),
             }
@@ -323,26 +369,8 @@ dispatched! {
     }
 }
 
-/// The gradient without smoothing from the exponentials in `out`, in units: p a for the other classes; for the
-/// target, minus what the others have together.
-#[inline(always)]
-fn gradient_from_exponentials<T: Float, M: MulAdd>(
-    out: &mut [T],
-    target: Option<usize>,
-    others: f64,
-    factor: f64,
-) {
-    let of_target = target.map(|target| {
-        let exponential = out[target].to_f64() / unit::<T>();
-        T::from_f64(-factor * rest(exponential, others))
-    });
-    scale_exponentials::<T, M>(out, factor);
-    if let (Some(target), Some(of_target)) = (target, of_target) {
-        out[target] = of_target;
-    }
-}
-
-/// The same for short lines, from their exponentials in the block. Lines without a class get zeros.
+/// The gradients of short lines without smoothing, from their exponentials in the block: p a for the other classes;
+/// for the target, minus what the others have together. Lines without a class get zeros.
 #[inline(always)]
 fn gradients_from_short_lines<T: Float, M: MulAdd>(
     block: &mut ShortLines<T>,
@@ -474,7 +502,12 @@ pub(crate) fn class_gradients<T: Float>(
         let (first, count) = (index * together, out.len() / size);
         let x = x.map(|x| &x[first * size..][..out.len()]);
         let (targets, upstream) = (targets.part(first, count), upstream.part(first, count));
-        class_gradients_of_some_lines(x, size, targets, &lines[first..first + count], upstream, out);
+        let lines = &lines[first..first + count];
+        if targets.smoothing.every == 0.0 {
+            class_gradients_of_some_lines(x, size, targets, lines, upstream, out);
+        } else {
+            smoothed_gradients_of_some_lines(x, size, targets, lines, upstream, out);
+        }
     });
 }
 

@@ -56,16 +56,18 @@ pub(super) fn shifted<T: Float>(x: T, max: T) -> (f64, f64) {
     (difference, if difference.abs() < f64::INFINITY { error } else { 0.0 })
 }
 
+/// `out = f(x)`; without an `x`, of what `out` holds.
+#[inline(always)]
+fn map_or_in_place<T: Copy>(x: Option<&[T]>, out: &mut [T], f: impl Fn(T) -> T) {
+    match x {
+        Some(x) => out.iter_mut().zip(x).for_each(|(out, &x)| *out = f(x)),
+        None => out.iter_mut().for_each(|x| *x = f(*x)),
+    }
+}
+
 /// `out = exp(x - max)` in [`unit`]s; without an `x`, of what `out` holds.
 #[inline(always)]
 fn exponentials<T: Float, M: MulAdd>(x: Option<&[T]>, max: T, out: &mut [T]) {
-    #[inline(always)]
-    fn map_or_in_place<T: Copy>(x: Option<&[T]>, out: &mut [T], f: impl Fn(T) -> T) {
-        match x {
-            Some(x) => out.iter_mut().zip(x).for_each(|(out, &x)| *out = f(x)),
-            None => out.iter_mut().for_each(|x| *x = f(*x)),
-        }
-    }
     if is_moderate(max) {
         let shift = Shift::by(max);
         map_or_in_place(x, out, |x| exponential_in_single::<T, M>(x, shift));
@@ -383,6 +385,29 @@ pub(super) fn scale_exponentials<T: Float, M: MulAdd>(out: &mut [T], factor: f64
     for out in out {
         *out = M::mul_add(*out, high, *out * low);
     }
+}
+
+/// `out = exp(x - max) factor`, with one rounding of the product; without an `x`, of what `out` holds.
+#[inline(always)]
+pub(super) fn scaled_exponentials<T: Float, M: MulAdd>(x: Option<&[T]>, max: T, factor: f64, out: &mut [T]) {
+    let (high, low) = parts_of_factor::<T>(factor);
+    if !is_moderate(max) || high.abs() < T::min_positive_value() {
+        exponentials::<T, M>(x, max, out);
+        return scale_exponentials::<T, M>(out, factor);
+    }
+    let shift = Shift::by(max);
+    map_or_in_place(x, out, |x| {
+        let exponential = exponential_in_single::<T, M>(x, shift);
+        M::mul_add(exponential, high, exponential * low)
+    });
+}
+
+/// exp(x - max), rounded like the exponentials of a line.
+#[inline(always)]
+pub(super) fn one_exponential<T: Float, M: MulAdd>(x: T, max: T) -> f64 {
+    let mut exponential = [x];
+    exponentials::<T, M>(None, max, &mut exponential);
+    exponential[0].to_f64() / unit::<T>()
 }
 
 /// A factor for exponentials in [`unit`]s: rounded, and what the rounding left out.
