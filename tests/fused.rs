@@ -343,3 +343,95 @@ fn variance_and_linear_equal_their_formulas() {
     let plain = |x: &[Tensor<f64>]| x[0].matmul(&x[1].transpose(0, 1)?)?.add(&x[2]);
     assert_equal_functions(&|x| x[0].linear(&x[1], &x[2]), &plain, &[&x, &weight, &bias], &mut rng);
 }
+
+/// Lines are processed a fixed number at a time, and a last group may be incomplete; short and long ones have
+/// kernels of their own, and so have gradients that are computed along with the loss and those that come later.
+#[test]
+fn cross_entropy_in_f32_equals_its_composition_for_every_number_of_rows_and_classes() {
+    let mut rng = rng(83);
+    for classes in (1..=20).chain([100, 1025]) {
+        for rows in [1, 2, 15, 16, 17, 33] {
+            let x = Tensor::<f32>::randn([rows, classes], &mut rng).unwrap().mul(3.0).unwrap();
+            let mut values = x.to_vec();
+            let mut target: Vec<i64> = (0..rows).map(|_| rng.random_range(0..classes as i64)).collect();
+            if rows > 2 {
+                // An ignored row, and one of an infinite margin.
+                target[rows / 2] = -100;
+                values[rows / 2 * classes] = f32::NAN;
+                values[(rows / 2 + 1) * classes..][..classes].fill(f32::NEG_INFINITY);
+                values[(rows / 2 + 1) * classes + target[rows / 2 + 1] as usize] = 2.5;
+            }
+            let x = Tensor::from_vec(values, [rows, classes]).unwrap();
+            let weight = Tensor::<f64>::rand([classes], &mut rng).unwrap().add(0.5).unwrap();
+            let ones = Tensor::ones([classes]).unwrap();
+            let target = Indices::new(target).unwrap();
+            for (smoothing, reduction) in [(0.0, 1), (0.0, 2), (0.0, 0), (0.2, 1)] {
+                if smoothing > 0.0 && rows > 2 && classes > 1 {
+                    continue; // smoothing of an infinite margin is infinite
+                }
+                for weight in [&ones, &weight] {
+                    let reduction = REDUCTIONS[reduction];
+                    let mut loss = CrossEntropyLoss::new().label_smoothing(smoothing).reduction(reduction);
+                    if !std::ptr::eq(weight, &ones) {
+                        loss = loss.weight(&weight.to_f32().unwrap());
+                    }
+                    let leaf = x.clone().requires_grad();
+                    let value = loss.forward(&leaf, &target).unwrap();
+                    value.sum(..).unwrap().backward().unwrap();
+                    let later = x.clone().requires_grad();
+                    let kept =
+                        loss.reduction(Reduction::None).forward(&later.mul(1.0).unwrap(), &target).unwrap();
+                    let divisor = match reduction {
+                        Reduction::Mean => {
+                            let weights = weight.as_slice();
+                            let of = |&class: &i64| if class < 0 { 0.0 } else { weights[class as usize] };
+                            target.as_slice().iter().map(of).sum::<f64>()
+                        }
+                        _ => 1.0,
+                    };
+                    kept.sum(..).unwrap().div(divisor).unwrap().backward().unwrap();
+
+                    // The formula in f64, row by row.
+                    let mut total = 0.0;
+                    for (row, (&class, x)) in target.as_slice().iter().zip(x.rows()).enumerate() {
+                        let gradients = [&leaf, &later].map(|x| x.grad().unwrap());
+                        let gradients =
+                            gradients.each_ref().map(|gradient| gradient.rows().nth(row).unwrap());
+                        if class < 0 {
+                            assert!(gradients.into_iter().flatten().all(|&gradient| gradient == 0.0));
+                            assert_eq!(kept.as_slice()[row], 0.0);
+                            continue;
+                        }
+                        let max = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                        let p: Vec<f64> = x.iter().map(|&x| f64::from(x - max).exp()).collect();
+                        let sum: f64 = p.iter().sum();
+                        let share = |c: usize| {
+                            let own = if c == class as usize { 1.0 - smoothing } else { 0.0 };
+                            weight.as_slice()[c] * (own + smoothing / classes as f64)
+                        };
+                        let all: f64 = (0..classes).map(share).sum();
+                        let terms =
+                            (0..classes).filter(|&c| share(c) != 0.0).map(|c| share(c) * (sum / p[c]).ln());
+                        let expected: f64 = terms.sum();
+                        total += expected;
+                        let actual = f64::from(kept.as_slice()[row]);
+                        let what = format!("{rows} x {classes}, row {row}, {reduction:?}, {smoothing}");
+                        assert!((actual - expected).abs() <= 2e-6 * expected.max(1e-3), "{what}: {actual}");
+                        for c in 0..classes {
+                            let expected = (p[c] / sum * all - share(c)) / divisor;
+                            for gradient in gradients {
+                                let difference = (f64::from(gradient[c]) - expected).abs();
+                                assert!(
+                                    difference <= 2e-6 * (p[c] / sum * all + share(c)) / divisor,
+                                    "{what}, {c}"
+                                );
+                            }
+                        }
+                    }
+                    let actual = value.to_vec().into_iter().map(f64::from).sum::<f64>() * divisor;
+                    assert!((actual - total).abs() <= 1e-5 * total.max(1e-3), "{rows} x {classes}: {actual}");
+                }
+            }
+        }
+    }
+}
