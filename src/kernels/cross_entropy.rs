@@ -3,14 +3,14 @@
 //! Lines of `size` logits lie one after the other. Exponentials have the precision of the
 //! elements ([`super::softmax`]); what is made of them is computed in `f64`.
 
-use super::exact::{Sum, two_sum};
+use super::exact::{Sum, sum_over, two_sum};
 use super::functions::{is_double, log1p, unit};
 use super::parallel;
 use super::short_lines::{LANES, LaneClasses, Lanes, SHORT, ShortLines};
 use super::simd::{MulAdd, dispatched};
 use super::softmax::{
-    Line, exponentials_of_piece, exponentiate_line, log_denominators, one_exponential, pieces, read_lines,
-    scale_exponentials, scaled_exponentials, shifted,
+    Line, exponentials_of_piece, exponentiate_line, log_denominators, one_exponential, pieces, position,
+    read_lines, scale_exponentials, scaled_exponentials, shifted,
 };
 use crate::float::Float;
 
@@ -161,12 +161,19 @@ dispatched! {
                 continue;
             }
             let (mut of_target, mut of_all) = (Sum::default(), Sum::default());
-            for (c, &x) in x.iter().enumerate() {
-                let negative_log = negative_log(x, line.max, log_denominator);
-                if c == class {
-                    add_term::<T, M>(&mut of_target, (targets.weight_of(c), 1.0), negative_log);
+            let of_class = negative_log(x[class], line.max, log_denominator);
+            add_term::<T, M>(&mut of_target, (targets.weight_of(class), 1.0), of_class);
+            if is_double::<T>() {
+                for (c, &x) in x.iter().enumerate() {
+                    let negative_log = negative_log(x, line.max, log_denominator);
+                    add_term::<T, M>(&mut of_all, (targets.weight_of(c), 1.0), negative_log);
                 }
-                add_term::<T, M>(&mut of_all, (targets.weight_of(c), 1.0), negative_log);
+            } else {
+                let (max, log) = (line.max.to_f64(), log_denominator);
+                of_all = match targets.weight {
+                    None => sum_over([x], |[x]| log - (x - max)),
+                    Some(weight) => sum_over([x, weight], |[x, weight]| weight * (log - (x - max))),
+                };
             }
             *loss = targets.smoothing.mixture::<M>(of_target, of_all);
         }
@@ -321,15 +328,26 @@ dispatched! {
         for ((loss, line), (x, probabilities)) in losses.iter_mut().zip(lines).zip(of_lines) {
             let log_denominator = *loss;
             let (mut of_target, mut of_all) = (Sum::default(), Sum::default());
-            for ((&x, &probability), &weight) in x.iter().zip(probabilities).zip(targets.weight) {
-                let (probability, weight) = (probability.to_f64(), weight.to_f64());
-                let negative_log = negative_log(x, line.max, log_denominator);
-                // 0 log 0 = 0: a probability of 0 at a logit of -inf contributes nothing.
-                if probability != 0.0 {
-                    add_term::<T, M>(&mut of_target, (weight, probability), negative_log);
+            // 0 log 0 = 0: a probability of 0 at a logit of -inf contributes nothing.
+            if is_double::<T>() {
+                for ((&x, &probability), &weight) in x.iter().zip(probabilities).zip(targets.weight) {
+                    let (probability, weight) = (probability.to_f64(), weight.to_f64());
+                    let negative_log = negative_log(x, line.max, log_denominator);
+                    if probability != 0.0 {
+                        add_term::<T, M>(&mut of_target, (weight, probability), negative_log);
+                    }
+                    if targets.smoothing.every != 0.0 {
+                        add_term::<T, M>(&mut of_all, (weight, 1.0), negative_log);
+                    }
                 }
+            } else {
+                let (max, log) = (line.max.to_f64(), log_denominator);
+                of_target = sum_over([x, probabilities, targets.weight], |[x, probability, weight]| {
+                    let term = weight * probability * (log - (x - max));
+                    if probability == 0.0 { 0.0 } else { term }
+                });
                 if targets.smoothing.every != 0.0 {
-                    add_term::<T, M>(&mut of_all, (weight, 1.0), negative_log);
+                    of_all = sum_over([x, targets.weight], |[x, weight]| weight * (log - (x - max)));
                 }
             }
             *loss = match targets.smoothing {
@@ -348,22 +366,41 @@ dispatched! {
         upstream: Upstream<'a, T>,
         out: &'a mut [T],
     ) {
+        let Smoothing { target, every, .. } = targets.smoothing;
+        let share = |[probability, weight]: [f64; 2]| weight * (target * probability + every);
         let mut total = Sum::default();
         for (i, offset, out) in pieces(size, out) {
-            exponentials_of_piece::<T, M>(x, i * size + offset, lines[i].max, out);
+            let (factor, Line { max, others }) = (upstream.of(i), lines[i]);
             let probabilities = &targets.probabilities[i * size..(i + 1) * size];
-            let coefficient = |c: usize| {
-                let share = targets.smoothing.target * probabilities[c].to_f64() + targets.smoothing.every;
-                targets.weight[c].to_f64() * share
-            };
             if offset == 0 {
-                total = (0..size).map(coefficient).collect();
+                total = sum_over([probabilities, targets.weight], share);
             }
-            let (factor, others) = (upstream.of(i), lines[i].others);
-            for (c, out) in out.iter_mut().enumerate() {
-                let (own, exponential) = (coefficient(offset + c), out.to_f64() / unit::<T>());
-                let terms = difference::<M>((exponential, total.without(own)), (own, rest(exponential, others)));
-                *out = T::from_f64(factor * (terms / (1.0 + others)));
+            let own_share = |c: usize| share([probabilities[c].to_f64(), targets.weight[c].to_f64()]);
+            let gradient = |exponential: f64, own: f64, of_others: f64| {
+                let terms = difference::<M>((exponential, of_others), (own, rest(exponential, others)));
+                T::from_f64(factor * (terms / (1.0 + others)))
+            };
+            let likeliest = position(x.map_or(&*out, |x| &x[i * size + offset..][..out.len()]), max);
+            exponentials_of_piece::<T, M>(x, i * size + offset, max, out);
+            if is_double::<T>() {
+                for (c, out) in out.iter_mut().enumerate() {
+                    let own = own_share(offset + c);
+                    *out = gradient(out.to_f64() / unit::<T>(), own, total.without(own));
+                }
+                continue;
+            }
+            // p A - a: for f32, whose digits f64 has twice, that is enough but for a p near 1.
+            let of_exponential = factor * total.total() / (1.0 + others) / unit::<T>();
+            let shares = probabilities[offset..].iter().zip(&targets.weight[offset..]);
+            for (out, (&probability, &weight)) in out.iter_mut().zip(shares) {
+                let own = share([probability.to_f64(), weight.to_f64()]);
+                *out = T::from_f64(M::mul_add(out.to_f64(), of_exponential, -factor * own));
+            }
+            if let Some(likeliest) = likeliest {
+                let c = offset + likeliest;
+                let mut of_others = sum_over([&probabilities[..c], &targets.weight[..c]], share);
+                of_others.add_sum(sum_over([&probabilities[c + 1..], &targets.weight[c + 1..]], share));
+                out[likeliest] = gradient(1.0, own_share(c), of_others.total());
             }
         }
     }

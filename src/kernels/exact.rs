@@ -88,6 +88,58 @@ impl FromIterator<f64> for Sum {
     }
 }
 
+/// The sum of f over the elements of slices of one length, which are taken side by side: for `f32` in `f64`, for
+/// `f64` with what the roundings leave out.
+#[inline(always)]
+pub(crate) fn sum_over<T: crate::float::Float, const N: usize>(
+    slices: [&[T]; N],
+    f: impl Fn([f64; N]) -> f64,
+) -> Sum {
+    const FOURS: usize = 4; // several, because an addition waits for the one before in its lane
+    let mut sums = [FourSums::default(); FOURS];
+    let chunks = slices.map(|x| x.as_chunks::<{ 4 * FOURS }>());
+    for i in 0..chunks[0].0.len() {
+        let chunk = chunks.map(|(chunks, _)| &chunks[i]);
+        for (four, sums) in sums.iter_mut().enumerate() {
+            let mut terms = [0.0; 4];
+            for lane in 0..4 {
+                terms[lane] = f(chunk.map(|x| x[4 * four + lane].to_f64()));
+            }
+            *sums = sums.plus::<T>(terms);
+        }
+    }
+    for i in 0..chunks[0].1.len() {
+        let mut terms = [0.0; 4];
+        terms[i % 4] = f(chunks.map(|(_, rest)| rest[i].to_f64()));
+        sums[i / 4] = sums[i / 4].plus::<T>(terms);
+    }
+    let [mut all, others @ ..] = sums;
+    for other in others {
+        all = all.plus::<T>(other.sums);
+        (0..4).for_each(|lane| all.errors[lane] += other.errors[lane]);
+    }
+    let mut sum = Sum::new(0.0, all.errors.into_iter().sum());
+    all.sums.into_iter().for_each(|term| sum.add(term));
+    sum
+}
+
+/// Four sums at once: a register of AVX2.
+#[derive(Clone, Copy, Default)]
+struct FourSums {
+    sums: [f64; 4],
+    errors: [f64; 4],
+}
+
+impl FourSums {
+    #[inline(always)]
+    fn plus<T: crate::float::Float>(mut self, terms: [f64; 4]) -> Self {
+        for lane in 0..4 {
+            add_term::<T>(&mut self.sums[lane], &mut self.errors[lane], terms[lane]);
+        }
+        self
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

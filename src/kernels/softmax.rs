@@ -24,7 +24,7 @@
 //! All lines lie one after the other, `size` elements each. Lines of a few elements are processed many at
 //! a time ([`super::short_lines`]), long ones in pieces that stay in the fastest cache.
 
-use super::exact::{Sum, add_term, two_sum};
+use super::exact::{Sum, sum_over, two_sum};
 use super::functions::{Shift, exponential, exponential_in_single, is_double, is_moderate, log1p, unit};
 use super::parallel;
 use super::short_lines::{LANES, LaneClasses, SHORT, ShortLines};
@@ -79,58 +79,15 @@ fn exponentials<T: Float, M: MulAdd>(x: Option<&[T]>, max: T, out: &mut [T]) {
 /// The sum of exponentials, in [`unit`]s.
 #[inline(always)]
 fn sum_all<T: Float>(exponentials: &[T]) -> Sum {
-    sum_by_lanes::<T>(exponentials, |exponential| exponential)
+    sum_over([exponentials], |[exponential]| exponential)
 }
 
 /// The sum of the exponentials that are not 1, and how many are.
 #[inline(always)]
 fn sum_but_maxima<T: Float>(exponentials: &[T]) -> (Sum, f64) {
-    let sum = sum_by_lanes::<T>(exponentials, |term| if term == unit::<T>() { 0.0 } else { term });
-    let maxima = sum_by_lanes::<T>(exponentials, |term| if term == unit::<T>() { 1.0 } else { 0.0 });
+    let sum = sum_over([exponentials], |[term]| if term == unit::<T>() { 0.0 } else { term });
+    let maxima = sum_over([exponentials], |[term]| if term == unit::<T>() { 1.0 } else { 0.0 });
     (sum, maxima.total())
-}
-
-/// The sum of f(x).
-#[inline(always)]
-fn sum_by_lanes<T: Float>(x: &[T], f: impl Fn(f64) -> f64) -> Sum {
-    const FOURS: usize = 4; // several, because one addition waits for the one before in its lane
-    let mut sums = [FourSums::default(); FOURS];
-    let (chunks, rest) = x.as_chunks::<{ 4 * FOURS }>();
-    for chunk in chunks {
-        for (sums, x) in sums.iter_mut().zip(chunk.as_chunks::<4>().0) {
-            *sums = sums.plus::<T>(x.map(|x| f(x.to_f64())));
-        }
-    }
-    for (sums, x) in sums.iter_mut().zip(rest.chunks(4)) {
-        let mut terms = [0.0; 4];
-        terms.iter_mut().zip(x).for_each(|(term, &x)| *term = f(x.to_f64()));
-        *sums = sums.plus::<T>(terms);
-    }
-    let [mut all, others @ ..] = sums;
-    for other in others {
-        all = all.plus::<T>(other.sums);
-        (0..4).for_each(|lane| all.errors[lane] += other.errors[lane]);
-    }
-    let (mut sum, mut error) = (0.0, all.errors.into_iter().sum());
-    all.sums.into_iter().for_each(|term| add_term::<T>(&mut sum, &mut error, term));
-    Sum::new(sum, error)
-}
-
-/// Four sums at once: a register of AVX2.
-#[derive(Clone, Copy, Default)]
-struct FourSums {
-    sums: [f64; 4],
-    errors: [f64; 4],
-}
-
-impl FourSums {
-    #[inline(always)]
-    fn plus<T: Float>(mut self, terms: [f64; 4]) -> Self {
-        for lane in 0..4 {
-            add_term::<T>(&mut self.sums[lane], &mut self.errors[lane], terms[lane]);
-        }
-        self
-    }
 }
 
 /// Below this, the sum of the others has lost digits to the 1 of the maximum, and is taken again without it.
@@ -224,6 +181,14 @@ impl Others {
     fn total<T: Float>(&self) -> f64 {
         self.maxima + self.sum.total() / unit::<T>()
     }
+}
+
+/// Where an element stands first. The search goes by chunks, whose elements are compared all at once.
+#[inline(always)]
+pub(super) fn position<T: Float>(x: &[T], element: T) -> Option<usize> {
+    let is_in = |chunk: &[T]| chunk.iter().fold(false, |found, &x| found | (x == element));
+    let chunk = x.chunks(BLOCK).position(is_in)? * BLOCK;
+    x[chunk..].iter().position(|&x| x == element).map(|place| chunk + place)
 }
 
 /// The lines of `out` in pieces that stay in a cache, as (line, offset in the line, piece). This is an iterator
@@ -340,8 +305,8 @@ dispatched! {
             exponentials_of_piece::<T, M>(Some(x), i * size + offset, lines[i].max, out);
             let gradient = &gradient[i * size..(i + 1) * size];
             if offset == 0 {
-                total = gradient.iter().fold(0.0, |sum, &g| sum + g.to_f64()) / (1.0 + lines[i].others);
-                total /= unit::<T>();
+                let sum = sum_over([gradient], |[g]| g).total();
+                total = sum / (1.0 + lines[i].others) / unit::<T>();
             }
             for (out, &g) in out.iter_mut().zip(&gradient[offset..]) {
                 *out = T::from_f64(g.to_f64() - out.to_f64() * total);
@@ -349,8 +314,10 @@ dispatched! {
         }
         let inputs = x.chunks_exact(size).zip(gradient.chunks_exact(size));
         for ((x, g), (line, out)) in inputs.zip(lines.iter().zip(out.chunks_exact_mut(size))) {
-            let Some(k) = x.iter().position(|&x| x == line.max) else { continue };
-            let rest = g[..k].iter().chain(&g[k + 1..]).fold(0.0, |sum, &g| sum + g.to_f64());
+            let Some(k) = position(x, line.max) else { continue };
+            let mut rest = sum_over([&g[..k]], |[g]| g);
+            rest.add_sum(sum_over([&g[k + 1..]], |[g]| g));
+            let rest = rest.total();
             out[k] = T::from_f64((g[k].to_f64() * line.others - rest) / (1.0 + line.others));
         }
     }
@@ -361,12 +328,8 @@ dispatched! {
     fn softmax_gradient_of_some_lines<'a, T, M>(p: &'a [T], gradient: &'a [T], size: usize, out: &'a mut [T]) {
         for ((p, g), out) in p.chunks_exact(size).zip(gradient.chunks_exact(size)).zip(out.chunks_exact_mut(size)) {
             let greatest = maximum(p);
-            let likeliest = p.iter().position(|&p| p == greatest).unwrap_or(0);
-            let reference = g[likeliest].to_f64();
-            let mut mean = 0.0;
-            for (&p, &g) in p.iter().zip(g) {
-                mean = M::mul_add(p.to_f64(), g.to_f64() - reference, mean);
-            }
+            let reference = g[position(p, greatest).unwrap_or(0)].to_f64();
+            let mean = sum_over([p, g], |[p, g]| p * (g - reference)).total();
             for (out, (&p, &g)) in out.iter_mut().zip(p.iter().zip(g)) {
                 *out = T::from_f64(p.to_f64() * ((g.to_f64() - reference) - mean));
             }
