@@ -108,10 +108,13 @@ pub(crate) fn sum_over<T: crate::float::Float, const N: usize>(
             *sums = sums.plus::<T>(terms);
         }
     }
-    for i in 0..chunks[0].1.len() {
+    let rest = chunks.map(|(_, rest)| rest);
+    for (sums, start) in sums.iter_mut().zip((0..rest[0].len()).step_by(4)) {
         let mut terms = [0.0; 4];
-        terms[i % 4] = f(chunks.map(|(_, rest)| rest[i].to_f64()));
-        sums[i / 4] = sums[i / 4].plus::<T>(terms);
+        for (lane, i) in (start..rest[0].len()).take(4).enumerate() {
+            terms[lane] = f(rest.map(|rest| rest[i].to_f64()));
+        }
+        *sums = sums.plus::<T>(terms);
     }
     let [mut all, others @ ..] = sums;
     for other in others {
