@@ -11,7 +11,7 @@ mod support;
 
 use clap::Parser;
 use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
+use rand::rngs::ChaCha8Rng;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use support::chart::{self, Line, Panel};

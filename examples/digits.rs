@@ -13,8 +13,8 @@ mod support;
 
 use clap::Parser;
 use rand::SeedableRng;
+use rand::rngs::ChaCha8Rng;
 use rand::seq::IndexedRandom;
-use rand_chacha::ChaCha8Rng;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use support::chart::{self, Line, Panel};
@@ -67,7 +67,7 @@ fn run(options: &Options) -> support::Result<()> {
     folds.truncate(options.folds.unwrap_or(1) as usize);
 
     println!("{} images of {SIDE}x{SIDE} pixels, {} of them to test with\n", data.len(), folds[0].test.len());
-    let model = network(&mut rng.clone())?;
+    let model = network(&mut ChaCha8Rng::seed_from_u64(options.seed))?;
     println!("the network, {} parameters:", model.parameter_count());
     for (name, parameter) in model.named_parameters() {
         println!("  {name:<10} {}", parameter.shape());

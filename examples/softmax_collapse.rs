@@ -19,8 +19,8 @@
 mod support;
 
 use clap::Parser;
+use rand::rngs::ChaCha8Rng;
 use rand::{SeedableRng, seq::SliceRandom};
-use rand_chacha::ChaCha8Rng;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use support::chart::{self, Line, Panel};

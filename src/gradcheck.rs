@@ -34,7 +34,7 @@ use rand::Rng;
 /// ```
 /// # use rand::SeedableRng;
 /// use tapegrad::{gradcheck, Tensor};
-/// # let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(0);
+/// # let mut rng = rand::rngs::ChaCha8Rng::seed_from_u64(0);
 /// let x = Tensor::from([[0.5, -1.0], [2.0, 0.1]]).requires_grad();
 /// let scale = Tensor::from([3.0, 4.0]).requires_grad();
 /// gradcheck(|inputs| inputs[0].tanh()?.mul(&inputs[1]), &[&x, &scale], &mut rng)?;
@@ -71,7 +71,7 @@ pub fn gradgradcheck(
 /// ```
 /// # use rand::SeedableRng;
 /// use tapegrad::{GradCheck, Tensor};
-/// # let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(0);
+/// # let mut rng = rand::rngs::ChaCha8Rng::seed_from_u64(0);
 /// let x = Tensor::from([0.5, 2.0, 4.0]).requires_grad();
 /// GradCheck::new().order(3).check(|inputs| inputs[0].log(), &[&x], &mut rng)?;
 /// # Ok::<(), tapegrad::Error>(())

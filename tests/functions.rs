@@ -8,8 +8,8 @@ mod precise;
 
 use precise::double_double::DoubleDouble;
 use precise::{Scaled, Worst, elementary, on_every_instruction_set};
+use rand::rngs::ChaCha8Rng;
 use rand::{Rng, RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use tapegrad::{Float, Result, Tensor};
 

@@ -2,8 +2,8 @@
 //! gradient as backward computes it, for the gradient as it is recorded, and for what is computed from
 //! that in turn.
 
+use rand::rngs::ChaCha8Rng;
 use rand::{Rng, RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 use tapegrad::{
     CrossEntropyLoss, GradOptions, Indices, Mask, NllLoss, Reduction, Result, Shape, Tensor, grad, keepdim,
 };

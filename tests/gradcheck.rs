@@ -2,7 +2,7 @@
 //! right ones in difficult places.
 
 use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
+use rand::rngs::ChaCha8Rng;
 use tapegrad::{
     Backward, Error, GradCheck, Gradients, Result, Step, StepContext, Tensor, gradcheck, gradgradcheck,
     no_grad,

@@ -3,8 +3,8 @@
 //! Page faults belong to the whole process, so this is the only test of its binary.
 #![cfg(target_os = "linux")]
 
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::SeedableRng;
+use rand::SeedableRng;
+use rand::rngs::ChaCha8Rng;
 use tapegrad::{Indices, Result, Tensor};
 
 /// The minor page faults of this process so far: field 10 of the process's statistics. The second field, the

@@ -4,8 +4,8 @@ mod precise;
 
 use precise::double_double::DoubleDouble;
 use precise::{on_every_instruction_set, unit_in_the_last_place};
+use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 use tapegrad::{DType, Float, Tensor};
 
 /// How many units of the sum of all magnitudes a sum may be off.

@@ -4,7 +4,7 @@
 //! takes, in every direction.
 
 use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
+use rand::rngs::ChaCha8Rng;
 use tapegrad::{Conv2dOptions, CrossEntropyLoss, Float, Indices, Reduction, Result, Tensor};
 
 /// What a computation leaves behind, in bits.

@@ -7,8 +7,8 @@
 pub mod hardware;
 pub mod ours;
 
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::SeedableRng;
+use rand::SeedableRng;
+use rand::rngs::ChaCha8Rng;
 use std::fmt;
 use std::hint::black_box;
 use tapegrad::Tensor;

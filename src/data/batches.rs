@@ -103,7 +103,7 @@ pub(super) fn shuffle<I>(list: &mut [I], rng: &mut (impl Rng + ?Sized)) {
 mod tests {
     use super::*;
     use rand::SeedableRng;
-    use rand_chacha::ChaCha8Rng;
+    use rand::rngs::ChaCha8Rng;
     use std::collections::BTreeMap;
 
     fn collected(batches: Batches) -> Vec<Vec<i64>> {

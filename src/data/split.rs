@@ -156,7 +156,7 @@ fn check_folds(op: &'static str, samples: usize, folds: usize) -> Result<()> {
 mod tests {
     use super::*;
     use rand::SeedableRng;
-    use rand_chacha::ChaCha8Rng;
+    use rand::rngs::ChaCha8Rng;
 
     fn rng() -> ChaCha8Rng {
         ChaCha8Rng::seed_from_u64(5)

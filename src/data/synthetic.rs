@@ -26,7 +26,7 @@ use rand::{Rng, RngExt};
 ///
 /// ```
 /// # use rand::SeedableRng;
-/// # use rand_chacha::ChaCha8Rng;
+/// # use rand::rngs::ChaCha8Rng;
 /// # use tapegrad::data::make_classification_logits;
 /// let mut rng = ChaCha8Rng::seed_from_u64(1);
 /// let (logits, labels) = make_classification_logits(&mut rng, 3, 1000, 0.8, 2.0)?;
@@ -89,7 +89,7 @@ pub fn make_classification_logits(
 mod tests {
     use super::*;
     use rand::SeedableRng;
-    use rand_chacha::ChaCha8Rng;
+    use rand::rngs::ChaCha8Rng;
 
     /// A row and its label.
     type Sample = (Vec<f32>, usize);

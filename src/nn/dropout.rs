@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::float::Float;
 use crate::tensor::Tensor;
 use rand::{Rng, SeedableRng};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// In training, sets each value to 0 with probability p and divides the others by 1 - p, so that the
 /// expected value stays what it is; in evaluation, the identity (Srivastava et al., "Dropout: a simple way
@@ -70,6 +70,10 @@ impl Dropout {
     pub fn eval(&mut self) {
         self.training = false;
     }
+
+    fn lock(&self) -> MutexGuard<'_, ChaCha8Rng> {
+        self.generator.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl<T: Float> Parameters<T> for Dropout {
@@ -95,23 +99,31 @@ impl<T: Float> Module<T> for Dropout {
         let kept = if self.probability == 1.0 { 0.0 } else { 1.0 / (1.0 - self.probability) };
         let kept = T::from_f64(kept);
 
-        let mut generator = self.generator.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut drawn = generator.clone();
+        let mut generator = self.lock();
+        let start = generator.get_word_pos();
         for value in values {
-            if u64::from(drawn.next_u32()) >= threshold {
+            if u64::from(generator.next_u32()) >= threshold {
                 *value = kept;
             }
         }
-        let output = input.mul(&mask)?;
-        *generator = drawn; // only now: a failure draws nothing
-        Ok(output)
+        let end = generator.get_word_pos();
+        drop(generator); // the product may run on several threads, and one that waits may come to this layer again
+
+        let output = input.mul(&mask);
+        if output.is_err() {
+            let mut generator = self.lock();
+            if generator.get_word_pos() == end {
+                generator.set_word_pos(start); // a failure draws nothing
+            }
+        }
+        output
     }
 }
 
 /// A clone goes on from the same state: it drops what the original would.
 impl Clone for Dropout {
     fn clone(&self) -> Self {
-        let generator = self.generator.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let generator = ChaCha8Rng::deserialize_state(&self.lock().serialize_state());
         Dropout { generator: Mutex::new(generator), ..*self }
     }
 }

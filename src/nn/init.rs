@@ -241,7 +241,7 @@ fn filled<T: Float>(shape: impl Into<Shape>, mut sample: impl FnMut() -> f64) ->
 mod tests {
     use super::*;
     use rand::SeedableRng;
-    use rand_chacha::ChaCha8Rng;
+    use rand::rngs::ChaCha8Rng;
 
     /// Mean and standard deviation, and the largest magnitude.
     fn moments(values: &[f64]) -> (f64, f64, f64) {

@@ -51,6 +51,7 @@ pub use linear::{Embedding, Linear};
 pub use name::Name;
 pub use parameters::{Module, Parameters};
 /// The generator that [`Dropout`] owns: the same numbers in every version, and a state that can be read and
-/// set.
-pub use rand_chacha::ChaCha8Rng;
+/// set. There is no `clone`, so that no two parts of a program draw the same numbers by accident;
+/// `ChaCha8Rng::deserialize_state(&rng.serialize_state())` is a copy.
+pub use rand::rngs::ChaCha8Rng;
 pub use sequential::Sequential;

@@ -8,8 +8,8 @@ use crate::precise::double_double::DoubleDouble;
 use crate::precise::elementary::{exp_plain, log1p};
 use crate::precise::{Failures, Scaled, Worst, on_every_instruction_set, unit_in_the_last_place};
 use crate::rows::{Arrangement, Category};
+use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 use tapegrad::{CrossEntropyLoss, Float, Indices, Reduction, Tensor};
 
 /// How many units in the last place a loss may be off.

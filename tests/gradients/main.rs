@@ -12,8 +12,8 @@ mod reductions;
 mod softmax;
 
 use rand::SeedableRng;
+use rand::rngs::ChaCha8Rng;
 use rand::seq::SliceRandom;
-use rand_chacha::ChaCha8Rng;
 use tapegrad::{GradCheck, Result, Shape, Tensor};
 
 /// A fixed stream of random numbers.

@@ -211,7 +211,8 @@ fn dropout_in_evaluation_returns_its_input_and_draws_nothing() -> Result<()> {
 fn generators<T: tapegrad::Float>(model: &mut dyn Parameters<T>) -> Vec<(String, ChaCha8Rng)> {
     let mut states = Vec::new();
     model.visit_generators(&Name::root(), &mut |name, generator| {
-        states.push((name.to_string(), generator.clone()));
+        let copy = ChaCha8Rng::deserialize_state(&generator.serialize_state());
+        states.push((name.to_string(), copy));
     });
     states
 }

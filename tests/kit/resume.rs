@@ -1,7 +1,7 @@
 //! A run that is interrupted at any step, in the middle of an epoch too, and goes on from what it wrote
 //! down, is the run that was never interrupted.
 
-use rand::SeedableRng;
+use rand::{Rng, SeedableRng};
 use tapegrad::data::Batches;
 use tapegrad::nn::{ChaCha8Rng, Dropout, Linear, Module, Name, Parameters, Relu, Sequential};
 use tapegrad::optim::{AdamW, Optimizer, OptimizerState, Schedule, clip_grad_norm};
@@ -14,25 +14,28 @@ struct Run {
     model: Sequential,
     optimizer: AdamW,
     rng: ChaCha8Rng,
-    /// The generator as it was when the present epoch began.
-    epoch: ChaCha8Rng,
+    /// The state of the generator when the present epoch began.
+    epoch: GeneratorState,
     batches: Batches,
     step: u64,
 }
 
+/// Seed, stream and position.
+type GeneratorState = ([u8; 32], u64, u128);
+
 /// What is written down: plain values.
 struct Saved {
     parameters: Vec<Vec<f32>>,
-    generators: Vec<([u8; 32], u64, u128)>,
+    generators: Vec<GeneratorState>,
     optimizer: OptimizerState,
     step: u64,
 }
 
-fn state(rng: &ChaCha8Rng) -> ([u8; 32], u64, u128) {
+fn state(rng: &ChaCha8Rng) -> GeneratorState {
     (rng.get_seed(), rng.get_stream(), rng.get_word_pos())
 }
 
-fn generator((seed, stream, position): ([u8; 32], u64, u128)) -> ChaCha8Rng {
+fn generator((seed, stream, position): GeneratorState) -> ChaCha8Rng {
     let mut rng = ChaCha8Rng::from_seed(seed);
     rng.set_stream(stream);
     rng.set_word_pos(position);
@@ -47,7 +50,7 @@ impl Run {
             .with(Relu)
             .with(Dropout::new(0.4, &mut rng)?)
             .with(Linear::new(8, 2, &mut rng)?);
-        let epoch = rng.clone();
+        let epoch = state(&rng);
         let batches = Batches::shuffled(SAMPLES, BATCH, &mut rng)?;
         Ok(Run { model, optimizer: AdamW::new(0.0), rng, epoch, batches, step: 0 })
     }
@@ -60,7 +63,7 @@ impl Run {
             let batch = match self.batches.next() {
                 Some(batch) => batch,
                 None => {
-                    self.epoch = self.rng.clone();
+                    self.epoch = state(&self.rng);
                     self.batches = Batches::shuffled(SAMPLES, BATCH, &mut self.rng)?;
                     self.batches.next().expect("an epoch has a batch")
                 }
@@ -77,7 +80,7 @@ impl Run {
     }
 
     fn save(&mut self) -> Saved {
-        let mut generators = vec![state(&self.epoch)];
+        let mut generators = vec![self.epoch];
         self.model.visit_generators(&Name::root(), &mut |_, rng| generators.push(state(rng)));
         Saved {
             parameters: self.model.named_parameters().iter().map(|(_, value)| value.to_vec()).collect(),
@@ -94,13 +97,13 @@ impl Run {
         run.model.visit_mut(&Name::root(), &mut |_, parameter| {
             parameter.as_mut_slice().unwrap().copy_from_slice(parameters.next().unwrap());
         });
-        let mut generators = saved.generators.iter().map(|&state| generator(state));
+        let mut generators = saved.generators.iter().copied();
         run.epoch = generators.next().expect("the generator of the batches");
-        run.model.visit_generators(&Name::root(), &mut |_, rng| *rng = generators.next().unwrap());
+        run.model.visit_generators(&Name::root(), &mut |_, rng| *rng = generator(generators.next().unwrap()));
         run.optimizer.set_state(saved.optimizer.clone())?;
         run.step = saved.step;
         // The epoch's order again, without the batches that are done; 4 batches make an epoch.
-        run.rng = run.epoch.clone();
+        run.rng = generator(run.epoch);
         run.batches = Batches::shuffled(SAMPLES, BATCH, &mut run.rng)?;
         let done = if saved.step == 0 { 0 } else { (saved.step - 1) % 4 + 1 };
         (0..done).for_each(|_| drop(run.batches.next()));
@@ -132,4 +135,13 @@ fn a_run_goes_on_bit_for_bit_wherever_it_was_interrupted() -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[test]
+fn the_generator_is_chacha8_as_published() {
+    // The keystream of eight rounds for a key and a nonce of zeros.
+    let mut stream = [0; 32];
+    ChaCha8Rng::from_seed([0; 32]).fill_bytes(&mut stream);
+    let digits: String = stream.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(digits, "3e00ef2f895f40d67f5bb8e81f09a5a12c840ec3ce9a7f3b181be188ef711a1e");
 }
