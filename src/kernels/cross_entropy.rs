@@ -3,7 +3,7 @@
 //! Lines of `size` logits lie one after the other. Exponentials have the precision of the
 //! elements ([`super::softmax`]); what is made of them is computed in `f64`.
 
-use super::exact::{Sum, sum_over, two_sum};
+use super::exact::{Sum, sum_of, sum_over, two_sum};
 use super::functions::{is_double, log1p, unit};
 use super::parallel;
 use super::short_lines::{LANES, LaneClasses, Lanes, SHORT, ShortLines};
@@ -171,7 +171,7 @@ dispatched! {
             } else {
                 let (max, log) = (line.max.to_f64(), log_denominator);
                 of_all = match targets.weight {
-                    None => sum_over([x], |[x]| log - (x - max)),
+                    None => sum_of(x, |x| log - (x - max)),
                     Some(weight) => sum_over([x, weight], |[x, weight]| weight * (log - (x - max))),
                 };
             }

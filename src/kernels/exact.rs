@@ -88,42 +88,51 @@ impl FromIterator<f64> for Sum {
     }
 }
 
-/// The sum of f over the elements of slices of one length, which are taken side by side: for `f32` in `f64`, for
-/// `f64` with what the roundings leave out.
+/// How many [`FourSums`] are taken in turn: several, because an addition waits for the one before in its lane.
+const FOURS: usize = 4;
+
+/// The sum of f over the elements of a slice: for `f32` in `f64`, for `f64` with what the roundings leave out.
+#[inline(always)]
+pub(crate) fn sum_of<T: crate::float::Float>(x: &[T], f: impl Fn(f64) -> f64) -> Sum {
+    let mut sums = [FourSums::default(); FOURS];
+    let (chunks, rest) = x.as_chunks::<{ 4 * FOURS }>();
+    for chunk in chunks {
+        for (sums, x) in sums.iter_mut().zip(chunk.as_chunks::<4>().0) {
+            *sums = sums.plus::<T>(x.map(|x| f(x.to_f64())));
+        }
+    }
+    for (sums, x) in sums.iter_mut().zip(rest.chunks(4)) {
+        let mut terms = [0.0; 4];
+        terms.iter_mut().zip(x).for_each(|(term, &x)| *term = f(x.to_f64()));
+        *sums = sums.plus::<T>(terms);
+    }
+    FourSums::total::<T>(sums)
+}
+
+/// The same over the elements of several slices of one length, side by side.
 #[inline(always)]
 pub(crate) fn sum_over<T: crate::float::Float, const N: usize>(
     slices: [&[T]; N],
     f: impl Fn([f64; N]) -> f64,
 ) -> Sum {
-    const FOURS: usize = 4; // several, because an addition waits for the one before in its lane
     let mut sums = [FourSums::default(); FOURS];
-    let chunks = slices.map(|x| x.as_chunks::<{ 4 * FOURS }>());
-    for i in 0..chunks[0].0.len() {
-        let chunk = chunks.map(|(chunks, _)| &chunks[i]);
+    let length = slices[0].len();
+    let whole = length - length % (4 * FOURS);
+    for start in (0..whole).step_by(4 * FOURS) {
+        let chunk = slices.map(|x| &x[start..start + 4 * FOURS]);
         for (four, sums) in sums.iter_mut().enumerate() {
-            let mut terms = [0.0; 4];
-            for lane in 0..4 {
-                terms[lane] = f(chunk.map(|x| x[4 * four + lane].to_f64()));
-            }
+            let terms = [0, 1, 2, 3].map(|lane| f(chunk.map(|x| x[4 * four + lane].to_f64())));
             *sums = sums.plus::<T>(terms);
         }
     }
-    let rest = chunks.map(|(_, rest)| rest);
-    for (sums, start) in sums.iter_mut().zip((0..rest[0].len()).step_by(4)) {
+    for (sums, start) in sums.iter_mut().zip((whole..length).step_by(4)) {
         let mut terms = [0.0; 4];
-        for (lane, i) in (start..rest[0].len()).take(4).enumerate() {
-            terms[lane] = f(rest.map(|rest| rest[i].to_f64()));
+        for (term, i) in terms.iter_mut().zip(start..length) {
+            *term = f(slices.map(|x| x[i].to_f64()));
         }
         *sums = sums.plus::<T>(terms);
     }
-    let [mut all, others @ ..] = sums;
-    for other in others {
-        all = all.plus::<T>(other.sums);
-        (0..4).for_each(|lane| all.errors[lane] += other.errors[lane]);
-    }
-    let mut sum = Sum::new(0.0, all.errors.into_iter().sum());
-    all.sums.into_iter().for_each(|term| sum.add(term));
-    sum
+    FourSums::total::<T>(sums)
 }
 
 /// Four sums at once: a register of AVX2.
@@ -136,10 +145,21 @@ struct FourSums {
 impl FourSums {
     #[inline(always)]
     fn plus<T: crate::float::Float>(mut self, terms: [f64; 4]) -> Self {
-        for lane in 0..4 {
-            add_term::<T>(&mut self.sums[lane], &mut self.errors[lane], terms[lane]);
+        for ((sum, error), term) in self.sums.iter_mut().zip(&mut self.errors).zip(terms) {
+            add_term::<T>(sum, error, term);
         }
         self
+    }
+
+    #[inline(always)]
+    fn total<T: crate::float::Float>([mut all, others @ ..]: [FourSums; FOURS]) -> Sum {
+        for other in others {
+            all = all.plus::<T>(other.sums);
+            (0..4).for_each(|lane| all.errors[lane] += other.errors[lane]);
+        }
+        let (mut sum, mut error) = (0.0, all.errors.into_iter().sum());
+        all.sums.into_iter().for_each(|term| add_term::<T>(&mut sum, &mut error, term));
+        Sum::new(sum, error)
     }
 }
 

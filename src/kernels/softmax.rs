@@ -24,7 +24,7 @@
 //! All lines lie one after the other, `size` elements each. Lines of a few elements are processed many at
 //! a time ([`super::short_lines`]), long ones in pieces that stay in the fastest cache.
 
-use super::exact::{Sum, sum_over, two_sum};
+use super::exact::{Sum, sum_of, sum_over, two_sum};
 use super::functions::{Shift, exponential, exponential_in_single, is_double, is_moderate, log1p, unit};
 use super::parallel;
 use super::short_lines::{LANES, LaneClasses, SHORT, ShortLines};
@@ -79,14 +79,14 @@ fn exponentials<T: Float, M: MulAdd>(x: Option<&[T]>, max: T, out: &mut [T]) {
 /// The sum of exponentials, in [`unit`]s.
 #[inline(always)]
 fn sum_all<T: Float>(exponentials: &[T]) -> Sum {
-    sum_over([exponentials], |[exponential]| exponential)
+    sum_of(exponentials, |exponential| exponential)
 }
 
 /// The sum of the exponentials that are not 1, and how many are.
 #[inline(always)]
 fn sum_but_maxima<T: Float>(exponentials: &[T]) -> (Sum, f64) {
-    let sum = sum_over([exponentials], |[term]| if term == unit::<T>() { 0.0 } else { term });
-    let maxima = sum_over([exponentials], |[term]| if term == unit::<T>() { 1.0 } else { 0.0 });
+    let sum = sum_of(exponentials, |term| if term == unit::<T>() { 0.0 } else { term });
+    let maxima = sum_of(exponentials, |term| if term == unit::<T>() { 1.0 } else { 0.0 });
     (sum, maxima.total())
 }
 
@@ -305,7 +305,7 @@ dispatched! {
             exponentials_of_piece::<T, M>(Some(x), i * size + offset, lines[i].max, out);
             let gradient = &gradient[i * size..(i + 1) * size];
             if offset == 0 {
-                let sum = sum_over([gradient], |[g]| g).total();
+                let sum = sum_of(gradient, |g| g).total();
                 total = sum / (1.0 + lines[i].others) / unit::<T>();
             }
             for (out, &g) in out.iter_mut().zip(&gradient[offset..]) {
@@ -315,8 +315,8 @@ dispatched! {
         let inputs = x.chunks_exact(size).zip(gradient.chunks_exact(size));
         for ((x, g), (line, out)) in inputs.zip(lines.iter().zip(out.chunks_exact_mut(size))) {
             let Some(k) = position(x, line.max) else { continue };
-            let mut rest = sum_over([&g[..k]], |[g]| g);
-            rest.add_sum(sum_over([&g[k + 1..]], |[g]| g));
+            let mut rest = sum_of(&g[..k], |g| g);
+            rest.add_sum(sum_of(&g[k + 1..], |g| g));
             let rest = rest.total();
             out[k] = T::from_f64((g[k].to_f64() * line.others - rest) / (1.0 + line.others));
         }
