@@ -161,9 +161,12 @@ impl Indices {
         size: usize,
         ignore: Option<i64>,
     ) -> Result<()> {
-        let fits =
-            |value: i64| Some(value) == ignore || usize::try_from(value).is_ok_and(|value| value < size);
-        match self.values.iter().position(|&value| !fits(value)) {
+        // As an unsigned number, a negative one is larger than any size.
+        let fits = |value: i64| (value as u64) < size as u64;
+        if self.values.iter().all(|&value| fits(value)) {
+            return Ok(());
+        }
+        match self.values.iter().position(|&value| !fits(value) && Some(value) != ignore) {
             None => Ok(()),
             Some(at) => Err(Error::OutOfRange {
                 op,
