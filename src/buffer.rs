@@ -8,6 +8,7 @@
 use crate::error::{Error, Result};
 use crate::float::Float;
 use crate::kernels::{parallel, scratch};
+use smallvec::SmallVec;
 use std::any::Any;
 use std::mem::take;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -31,15 +32,19 @@ const ZEROS_IN_CHUNK: usize = 1 << 18;
 /// Contiguous elements: what one or more tensors and saved values share.
 pub(crate) struct Buffer<T: Float> {
     /// May be longer than what was asked for.
-    memory: Vec<T>,
+    memory: Memory<T>,
     length: usize,
 }
+
+/// A few elements lie in the buffer itself: a loss needs no memory of its own.
+type Memory<T> = SmallVec<[T; FEW]>;
+const FEW: usize = 4;
 
 impl<T: Float> Buffer<T> {
     /// Takes over a vector.
     pub fn from_vec(values: Vec<T>) -> Self {
-        LIVE_BYTES.fetch_add(size_of_val(&values[..]), Relaxed);
-        Buffer { length: values.len(), memory: values }
+        let length = values.len();
+        Buffer::of_memory(SmallVec::from_vec(values), length)
     }
 
     /// A buffer of zeros. The pages of a large fresh one come from the operating system untouched, and
@@ -48,15 +53,11 @@ impl<T: Float> Buffer<T> {
     /// # Errors
     /// [`Error::OutOfMemory`] if the allocator refuses.
     pub fn zeroed(length: usize) -> Result<Self> {
-        Ok(match shelf().and_then(|mut shelf| shelf.take(length)) {
-            Some(mut memory) => {
-                parallel::for_each_chunk(&mut memory[..length], ZEROS_IN_CHUNK, |_, chunk| {
-                    chunk.fill(T::zero())
-                });
-                Buffer::of_recycled(memory, length)
-            }
-            None => Buffer::from_vec(zeros(length)?),
-        })
+        let Some(mut memory) = recycled(length) else {
+            return Ok(Buffer::of_memory(zeros(length)?, length));
+        };
+        parallel::for_each_chunk(&mut memory[..length], ZEROS_IN_CHUNK, |_, chunk| chunk.fill(T::zero()));
+        Ok(Buffer::of_memory(memory, length))
     }
 
     /// A buffer of numbers left over from somewhere else, to be overwritten.
@@ -64,19 +65,18 @@ impl<T: Float> Buffer<T> {
     /// # Errors
     /// [`Error::OutOfMemory`] if the allocator refuses.
     pub fn to_overwrite(length: usize) -> Result<Self> {
-        let recycled =
-            if is_small::<T>(length) { None } else { shelf().and_then(|mut shelf| shelf.take(length)) };
-        let mut buffer = match recycled {
-            Some(memory) => Buffer::of_recycled(memory, length),
-            None => Buffer::from_vec(zeros(length)?),
+        let memory = match recycled(length) {
+            Some(memory) => memory,
+            None => zeros(length)?,
         };
+        let mut buffer = Buffer::of_memory(memory, length);
         if cfg!(debug_assertions) {
             buffer.as_mut_slice().fill(T::nan()); // so that a test sees what a kernel forgets
         }
         Ok(buffer)
     }
 
-    fn of_recycled(memory: Vec<T>, length: usize) -> Self {
+    fn of_memory(memory: Memory<T>, length: usize) -> Self {
         LIVE_BYTES.fetch_add(length * size_of::<T>(), Relaxed);
         Buffer { memory, length }
     }
@@ -93,7 +93,7 @@ impl<T: Float> Buffer<T> {
 
     /// The elements, without a copy.
     pub fn into_vec(mut self) -> Vec<T> {
-        let mut memory = take(&mut self.memory);
+        let mut memory = take(&mut self.memory).into_vec();
         memory.truncate(self.length);
         memory
     }
@@ -113,14 +113,17 @@ impl<T: Float> Drop for Buffer<T> {
         if !is_small::<T>(self.memory.len())
             && let Some(mut shelf) = shelf()
         {
-            let leaving = shelf.put(take(&mut self.memory));
+            let leaving = shelf.put(take(&mut self.memory).into_vec());
             drop(shelf);
             drop(leaving); // outside the lock
         }
     }
 }
 
-fn zeros<T: Float>(length: usize) -> Result<Vec<T>> {
+fn zeros<T: Float>(length: usize) -> Result<Memory<T>> {
+    if length <= FEW {
+        return Ok(SmallVec::from_buf_and_len([T::zero(); FEW], length));
+    }
     let out_of_memory = |()| Error::OutOfMemory { bytes: length.saturating_mul(size_of::<T>()) };
     let attempt = || {
         if is_small::<T>(length) {
@@ -129,10 +132,19 @@ fn zeros<T: Float>(length: usize) -> Result<Vec<T>> {
         bytemuck::allocation::try_zeroed_vec(length)
     };
     // What waits on the shelves may be what is missing.
-    attempt().or_else(|()| {
+    let zeros = attempt().or_else(|()| {
         release_recycled_memory();
         attempt().map_err(out_of_memory)
-    })
+    });
+    zeros.map(SmallVec::from_vec)
+}
+
+/// A large buffer from the shelf, if there is one that fits.
+fn recycled<T: Float>(length: usize) -> Option<Memory<T>> {
+    if is_small::<T>(length) {
+        return None;
+    }
+    shelf().and_then(|mut shelf| shelf.take(length)).map(SmallVec::from_vec)
 }
 
 /// Small buffers are left to the allocator, which keeps them at hand itself.
@@ -159,9 +171,6 @@ impl<T> Shelf<T> {
 
     /// The smallest buffer that is large enough, but not much larger.
     fn take(&mut self, length: usize) -> Option<Vec<T>> {
-        if is_small::<T>(length) {
-            return None;
-        }
         let fits =
             |(memory, _): &&(Vec<T>, usize)| memory.len() >= length && memory.len() - length <= length / 4;
         let best = self.waiting.iter().filter(fits).map(|(memory, _)| memory.len()).min()?;
