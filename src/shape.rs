@@ -32,14 +32,15 @@ impl Shape {
     /// (eight bytes an element is what the widest element takes).
     pub fn checked_elements(&self, op: &'static str) -> Result<usize> {
         let limit = isize::MAX as usize / 8;
-        let mut product = 1usize;
-        for &size in self.iter().filter(|&&size| size != 0) {
-            product = match product.checked_mul(size) {
+        let (mut product, mut is_empty) = (1usize, false);
+        for &size in self.iter() {
+            is_empty |= size == 0;
+            product = match product.checked_mul(size.max(1)) {
                 Some(product) if product <= limit => product,
                 _ => return Err(Error::TooLarge { op, shape: self.to_vec() }),
             };
         }
-        Ok(if self.contains(&0) { 0 } else { product })
+        Ok(if is_empty { 0 } else { product })
     }
 
     /// The index of a dim that may be counted from the end (-1 is the last).

@@ -198,15 +198,18 @@ fn inferred_shape(op: &'static str, elements: usize, sizes: &[isize]) -> Result<
     let misfit = || Error::Length { op, length: elements, shape: sizes.to_vec() };
     let argument =
         |value: isize, allowed| Error::Argument { op, name: "a size", value: value.to_string(), allowed };
+    if sizes.iter().all(|&size| size >= 0) {
+        let shape: Shape = sizes.iter().map(|size| size.unsigned_abs()).collect();
+        return if shape.checked_elements(op)? == elements { Ok(shape) } else { Err(misfit()) };
+    }
     if let Some(&size) = sizes.iter().find(|&&size| size < -1) {
         return Err(argument(size, "not negative, or -1 to be inferred"));
     }
     let known: Shape = sizes.iter().filter(|&&size| size >= 0).map(|size| size.unsigned_abs()).collect();
     let product = known.checked_elements(op)?;
     let inferred = match sizes.len() - known.len() {
-        0 if product == elements => 0, // not used
         1 if product > 0 && elements.is_multiple_of(product) => elements / product,
-        0 | 1 => return Err(misfit()),
+        1 => return Err(misfit()),
         _ => return Err(argument(-1, "given for one dim at most")),
     };
     Ok(sizes.iter().map(|&size| if size < 0 { inferred } else { size.unsigned_abs() }).collect())

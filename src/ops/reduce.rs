@@ -20,9 +20,7 @@ impl<T: Float> Tensor<T> {
     pub fn sum(&self, dims: impl Dims) -> Result<Self> {
         let dims = dims.resolve("sum", self.shape())?;
         let value = reduced(self, &dims, sum_blocks)?;
-        Ok(Step::new(Sum { kept: dims.kept(self.shape()), shape: self.shape().clone() })
-            .input(self)
-            .record(value))
+        Ok(Step::new(Sum { dims, shape: self.shape().clone() }).input(self).record(value))
     }
 
     /// The mean over `dims`; nan over nothing. The derivative by each element is 1/n.
@@ -36,7 +34,7 @@ impl<T: Float> Tensor<T> {
             sum_blocks(x, size, inner, out);
             out.iter_mut().for_each(|sum| *sum /= count);
         })?;
-        let rule = Mean { kept: dims.kept(self.shape()), shape: self.shape().clone(), count };
+        let rule = Mean { dims, shape: self.shape().clone(), count };
         Ok(Step::new(rule).input(self).record(value))
     }
 
@@ -269,7 +267,7 @@ fn centred<T: Float>(x: &Tensor<T>, dims: &ResolvedDims) -> Result<Tensor<T>> {
 }
 
 struct Sum {
-    kept: Shape,
+    dims: ResolvedDims,
     shape: Shape,
 }
 
@@ -281,12 +279,12 @@ impl<T: Float> Backward<T> for Sum {
         "y = Σ xᵢ"
     }
     fn backward(&self, _step: StepContext<T>, grad: Tensor<T>) -> Result<Gradients> {
-        Ok(grad.reshape(&self.kept)?.broadcast_to(&self.shape)?.into())
+        Ok(grad.reshape(self.dims.kept(&self.shape))?.broadcast_to(&self.shape)?.into())
     }
 }
 
 struct Mean<T> {
-    kept: Shape,
+    dims: ResolvedDims,
     shape: Shape,
     count: T,
 }
@@ -300,7 +298,7 @@ impl<T: Float> Backward<T> for Mean<T> {
     }
     fn backward(&self, _step: StepContext<T>, grad: Tensor<T>) -> Result<Gradients> {
         let each = grad.div(self.count.to_f64())?;
-        Ok(each.reshape(&self.kept)?.broadcast_to(&self.shape)?.into())
+        Ok(each.reshape(self.dims.kept(&self.shape))?.broadcast_to(&self.shape)?.into())
     }
 }
 
