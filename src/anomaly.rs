@@ -74,6 +74,7 @@ pub(crate) fn watching<R>(pass: Watched, closure: impl FnOnce() -> R) -> (R, Opt
 
 /// Called with the value of every step, recorded or not. The operations inside a rule are not steps
 /// of the computation, and are not watched.
+#[inline]
 pub(crate) fn watch_value<T: Float>(step: &'static str, value: &Tensor<T>) {
     if WATCHED.get() == Some(Watched::Forward) {
         watch(step, StepPart::Value, value);
@@ -81,6 +82,7 @@ pub(crate) fn watch_value<T: Float>(step: &'static str, value: &Tensor<T>) {
 }
 
 /// Called with every gradient that a rule returns.
+#[inline]
 pub(crate) fn watch_gradient(step: &'static str, input: usize, gradient: &AnyTensor) {
     if WATCHED.get() == Some(Watched::Backward) {
         let part = StepPart::Gradient { input };

@@ -5,9 +5,11 @@ use crate::error::{Error, Result};
 use crate::float::Float;
 use crate::grad_mode::enable_grad;
 use crate::kernels::elementwise::add_assign;
-use crate::tape::{check_not_released, linearise, place_of};
-use crate::tensor::{AnyTensor, Node, Played, Recorded, Tensor, for_either};
+use crate::tape::{linearise, place_of};
+use crate::tensor::{AnyTensor, Needed, Node, Played, Recorded, Tensor, for_either};
+use smallvec::SmallVec;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// How gradients are to be computed. The default is what `loss.backward()` does.
 #[derive(Clone)]
@@ -189,18 +191,25 @@ pub fn find_non_finite<T: Float>(
     if found.is_some() {
         return Ok(found);
     }
-    let roots = roots(op, &[&loss?], &GradOptions::new())?;
+    let loss = loss?;
+    let roots = roots(op, &[&loss], &GradOptions::new())?;
     let request = Request { op, roots, wanted: None, retain: false, recording: false };
     let (played, found) = watching(Watched::Backward, || play(request));
     played.map(|_| found)
 }
 
+/// Nodes with their upstream gradients.
+type Roots<'a> = SmallVec<[(&'a Arc<Node>, AnyTensor); 1]>;
+
+/// Nodes with the gradients that were asked for.
+type Found = SmallVec<[(Arc<Node>, AnyTensor); 2]>;
+
 /// The outputs' nodes with their upstream gradients.
-pub(crate) fn roots<T: Float>(
+pub(crate) fn roots<'a, T: Float>(
     op: &'static str,
-    outputs: &[&Tensor<T>],
+    outputs: &[&'a Tensor<T>],
     options: &GradOptions<T>,
-) -> Result<Vec<(Arc<Node>, AnyTensor)>> {
+) -> Result<Roots<'a>> {
     if let Some(given) = &options.grad_outputs
         && given.len() != outputs.len()
     {
@@ -212,8 +221,9 @@ pub(crate) fn roots<T: Float>(
             allowed: "one gradient for each output",
         });
     }
-    let root = |(index, output): (usize, &&Tensor<T>)| {
-        let node = output.node().cloned().ok_or(Error::NotTracked { op })?;
+    let mut roots = Roots::new();
+    for (index, &output) in outputs.iter().enumerate() {
+        let node = output.node().ok_or(Error::NotTracked { op })?;
         let upstream = match options.grad_outputs.as_ref().map(|given| &given[index]) {
             Some(given) if given.shape() != output.shape() => {
                 let (expected, actual) = (output.shape().to_vec(), given.shape().to_vec());
@@ -226,16 +236,16 @@ pub(crate) fn roots<T: Float>(
                 return Err(Error::NotScalar { op, shape: output.shape().to_vec(), hint });
             }
         };
-        Ok((node, AnyTensor::new(upstream)))
-    };
-    outputs.iter().enumerate().map(root).collect()
+        roots.push((node, AnyTensor::new(upstream)));
+    }
+    Ok(roots)
 }
 
-pub(crate) struct Request<'a> {
+pub(crate) struct Request<'r, 'w> {
     pub op: &'static str,
-    pub roots: Vec<(Arc<Node>, AnyTensor)>,
+    pub roots: Roots<'r>,
     /// The nodes whose gradients are wanted; none for all that keep theirs.
-    pub wanted: Option<&'a [Arc<Node>]>,
+    pub wanted: Option<&'w [Arc<Node>]>,
     /// Whether the played steps stay.
     pub retain: bool,
     /// Whether the computation is recorded.
@@ -243,51 +253,69 @@ pub(crate) struct Request<'a> {
 }
 
 /// Plays the tape in reverse and returns the gradients of the wanted nodes.
-pub(crate) fn play(request: Request<'_>) -> Result<Vec<(Arc<Node>, AnyTensor)>> {
+pub(crate) fn play(request: Request<'_, '_>) -> Result<Found> {
     let Request { op, roots, wanted, retain, recording } = request;
-    let nodes = linearise(roots.iter().map(|(node, _)| node));
-    check_not_released(op, &nodes, wanted.unwrap_or_default())?;
     let is_wanted = |node: &Node| match wanted {
         Some(wanted) => wanted.iter().any(|other| other.id == node.id),
-        None => node.grad().kept,
+        None => node.keeps_grad.load(Relaxed),
     };
+    let (mut nodes, released) = linearise(roots.iter().map(|(node, _)| *node));
+    // What is wanted itself need not be played.
+    let is_missing = |node: &&Arc<Node>| wanted.is_none() || !is_wanted(node);
+    if let Some(step) = released.iter().rev().find(is_missing).and_then(|node| node.name) {
+        return Err(Error::Released { op, step });
+    }
     let on_the_way = on_the_way(&nodes, wanted);
 
-    let mut gradients: Vec<Option<AnyTensor>> = nodes.iter().map(|_| None).collect();
-    for (node, upstream) in roots {
-        let Some(place) = place_of(&nodes, &node) else { continue };
-        let upstream = if recording { upstream } else { detached(upstream) };
+    let mut gradients = SmallVec::<[Option<AnyTensor>; 4]>::new();
+    gradients.resize_with(nodes.len(), || None);
+    for (node, mut upstream) in roots {
+        let Some(place) = place_of(&nodes, node) else { continue };
+        if !recording {
+            detach(&mut upstream);
+        }
         add_to(&mut gradients[place], upstream)?;
     }
 
-    let mut found = Vec::new();
-    for place in (0..nodes.len()).rev() {
+    let mut found = Found::new();
+    while let (Some(node), Some(grad)) = (nodes.pop(), gradients.pop()) {
         // Every step that uses this node has a greater id and was played already: its gradient is
         // complete.
-        let node = &nodes[place];
-        let grad = gradients[place].take();
-        if let Some(grad) = grad.as_ref().filter(|_| is_wanted(node)) {
+        let place = nodes.len();
+        let Some(step) = node.name else {
+            if let Some(grad) = grad.filter(|_| is_wanted(&node)) {
+                found.push((node, grad));
+            }
+            continue;
+        };
+        if let Some(grad) = grad.as_ref().filter(|_| is_wanted(&node)) {
             found.push((node.clone(), grad.clone()));
         }
-        let Some(step) = node.name else { continue };
         if !on_the_way.uses_a_needed_node(place) {
             continue;
         }
         let recorded = if retain { node.recorded().clone() } else { node.recorded().take() };
-        // Another thread may have played it since the check.
-        let Recorded { rule, inputs } = recorded.ok_or(Error::Released { op, step })?;
+        // Another thread may have played it since the list was made.
+        let Some(Recorded { rule, inputs }) = recorded else {
+            return Err(Error::Released { op, step });
+        };
         let Some(grad) = grad else { continue };
 
-        let places = inputs.iter().map(|input| input.as_ref().and_then(|input| place_of(&nodes, input)));
-        let needed = places.map(|place| place.is_some_and(|place| on_the_way.is_needed(place))).collect();
-        let results = rule.play(Played { node, inputs: &inputs, needed, grad, recording })?;
+        let mut needed = Needed::new();
+        for input in &inputs {
+            let place = input.as_ref().and_then(|input| place_of(&nodes, input));
+            needed.push(place.is_some_and(|place| on_the_way.is_needed(place)));
+        }
+        let results = rule.play(Played { step, node: &node, inputs: &inputs, needed, grad, recording })?;
         for (index, (result, input)) in results.into_iter().zip(&inputs).enumerate() {
-            let (Some(result), Some(input)) = (result, input) else { continue };
+            let (Some(mut result), Some(input)) = (result, input) else { continue };
             let Some(place) = place_of(&nodes, input).filter(|&place| on_the_way.is_needed(place)) else {
                 continue;
             };
             watch_gradient(step, index, &result);
-            let result = if recording { result } else { detached(result) };
+            if !recording {
+                detach(&mut result);
+            }
             add_to(&mut gradients[place], fit(result, input, step, index)?)?;
         }
     }
@@ -330,8 +358,11 @@ fn on_the_way(nodes: &[Arc<Node>], wanted: Option<&[Arc<Node>]>) -> OnTheWay {
     OnTheWay { needed: Some(needed), uses_needed: Some(uses_needed) }
 }
 
-fn detached(gradient: AnyTensor) -> AnyTensor {
-    for_either!(gradient, tensor => if tensor.is_tracked() { tensor.detach() } else { tensor })
+fn detach(gradient: &mut AnyTensor) {
+    match gradient {
+        AnyTensor::F32(tensor) => tensor.forget_node(),
+        AnyTensor::F64(tensor) => tensor.forget_node(),
+    }
 }
 
 /// Undoes broadcasting, here and nowhere else: where an input was repeated to fill a larger shape,
@@ -376,10 +407,10 @@ fn sum<T: Float>(mut a: Tensor<T>, mut b: Tensor<T>) -> Result<Tensor<T>> {
 }
 
 /// Adds the gradients to their nodes: all of them or, if memory runs out, none.
-fn accumulate_all(mut kept: Vec<(Arc<Node>, AnyTensor)>) -> Result<()> {
+fn accumulate_all(mut kept: Found) -> Result<()> {
     // What can fail comes first: a gradient that will have to be added gets a buffer of its own.
     for (node, gradient) in &mut kept {
-        if node.grad().value.is_some() {
+        if node.grad().is_some() {
             make_unique(gradient)?;
         }
     }
@@ -403,9 +434,9 @@ fn accumulate(node: &Node, gradient: AnyTensor) -> Result<()> {
     loop {
         let old = {
             let mut grad = node.grad();
-            match grad.value.take() {
+            match grad.take() {
                 None => {
-                    grad.value = slot;
+                    *grad = slot;
                     return Ok(());
                 }
                 Some(old) => old,

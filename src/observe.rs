@@ -3,10 +3,11 @@
 use crate::backward::{GradOptions, Request, play, roots};
 use crate::error::Result;
 use crate::float::Float;
-use crate::tape::{Tape, linearise};
+use crate::tape::{Nodes, Tape, linearise};
 use crate::tensor::{AnyTensor, Node, Tensor};
 use crate::values::{ValueRange, norm, noting};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 impl Tape {
     /// Runs a computation and its backward pass, and returns its tape with the
@@ -42,7 +43,7 @@ impl Tape {
         let mut tape = loss.tape();
         tape.describe(|id, entry| entry.values = notes.of(id));
 
-        let keeping = Keeping::all(linearise(loss.node()));
+        let keeping = Keeping::all(linearise(loss.node()).0);
         let request = Request { op, roots, wanted: None, retain: false, recording: false };
         let mut found = play(request)?;
         drop(keeping);
@@ -89,20 +90,15 @@ impl Tape {
 struct Keeping(Vec<(Arc<Node>, bool)>);
 
 impl Keeping {
-    fn all(nodes: Vec<Arc<Node>>) -> Self {
-        Keeping(
-            nodes
-                .into_iter()
-                .map(|node| (node.clone(), std::mem::replace(&mut node.grad().kept, true)))
-                .collect(),
-        )
+    fn all(nodes: Nodes) -> Self {
+        Keeping(nodes.into_iter().map(|node| (node.clone(), node.keeps_grad.swap(true, Relaxed))).collect())
     }
 }
 
 impl Drop for Keeping {
     fn drop(&mut self) {
         for (node, kept) in &self.0 {
-            node.grad().kept = *kept;
+            node.keeps_grad.store(*kept, Relaxed);
         }
     }
 }

@@ -1,10 +1,12 @@
 //! Recording a step and its rule: what every operation, built in or user-defined, is made of.
 
+use crate::anomaly::watch_value;
 use crate::error::{Error, Result};
 use crate::float::Float;
 use crate::grad_mode::is_grad_enabled;
-use crate::tensor::{AnyRule, AnyTensor, Edges, InputGradients, Node, Played, Recorded, Tensor};
-use smallvec::SmallVec;
+use crate::tensor::{AnyRule, AnyTensor, Edges, InputGradients, Needed, Node, Played, Recorded, Tensor};
+use smallvec::{SmallVec, smallvec};
+use std::mem::take;
 use std::sync::Arc;
 
 /// The derivative of one recorded step. Users implement it for their own operations, exactly as
@@ -91,29 +93,34 @@ struct StepInput<'a, T: Float> {
 
 impl<'a, T: Float, R: Backward<T>> Step<'a, T, R> {
     /// A step with this rule and no inputs yet.
+    #[inline]
     pub fn new(rule: R) -> Self {
         Step { rule, inputs: SmallVec::new(), saves_output: false, prepared: None }
     }
 
     /// Adds an input whose value the rule does not need. Its precision may differ from the output's.
+    #[inline]
     pub fn input<U: Float>(mut self, input: &'a Tensor<U>) -> Self {
         self.inputs.push(StepInput { node: input.node(), saved: None });
         self
     }
 
     /// Adds an input and saves its value for the rule.
+    #[inline]
     pub fn saved_input(self, input: &'a Tensor<T>) -> Self {
         self.input_saved_if(true, input)
     }
 
     /// Adds an input and saves its value if `needed`: the derivative of a product by one factor needs
     /// the other, and only if the first one is tracked.
+    #[inline]
     pub fn input_saved_if(mut self, needed: bool, input: &'a Tensor<T>) -> Self {
         self.inputs.push(StepInput { node: input.node(), saved: needed.then_some(input) });
         self
     }
 
     /// Saves the output's value for the rule: exp'(x) = exp(x).
+    #[inline]
     pub fn saving_output(mut self) -> Self {
         self.saves_output = true;
         self
@@ -122,6 +129,7 @@ impl<'a, T: Float, R: Backward<T>> Step<'a, T, R> {
     /// Saves a constant that was computed beside the output, for
     /// [`take_prepared`](StepContext::take_prepared). Unlike a field of the rule, the rule gets it by value and
     /// may overwrite it.
+    #[inline]
     pub fn saving_prepared(mut self, prepared: impl Into<Option<Tensor<T>>>) -> Self {
         self.prepared = prepared.into();
         self
@@ -129,37 +137,57 @@ impl<'a, T: Float, R: Backward<T>> Step<'a, T, R> {
 
     /// The output as the result of this step. It is a constant, and nothing is kept, if no input
     /// requires a gradient or inside [`no_grad`](crate::no_grad).
-    pub fn record(self, output: Tensor<T>) -> Tensor<T> {
-        crate::anomaly::watch_value(self.rule.name(), &output);
-        if !is_grad_enabled() || self.inputs.iter().all(|input| input.node.is_none()) {
-            return output.with_node(None);
-        }
+    pub fn record(self, mut output: Tensor<T>) -> Tensor<T> {
         let name = self.rule.name();
-        let output = output.with_node(None);
-        let inputs: Edges = self.inputs.iter().map(|input| input.node.cloned()).collect();
+        watch_value(name, &output);
+        output.forget_node();
+        if !is_grad_enabled() || self.inputs.iter().all(|input| input.node.is_none()) {
+            return output;
+        }
         // Saved without their edges, which the node has: an output that held its own node would be a
         // cycle of references, and never be freed.
-        let saved = SavedStep {
-            rule: self.rule,
-            inputs: self.inputs.iter().map(|input| input.saved.map(Tensor::detach)).collect(),
+        let mut inputs = Edges::new();
+        let mut saved = Saved {
+            inputs: SmallVec::new(),
             output: self.saves_output.then(|| output.clone()),
             prepared: self.prepared.map(|prepared| prepared.with_node(None)),
         };
-        let recorded = Recorded { rule: Arc::new(saved), inputs };
+        for input in self.inputs {
+            inputs.push(input.node.cloned());
+            saved.inputs.push(input.saved.map(Tensor::detach));
+        }
+        let recorded = Recorded { rule: Arc::new(SavedStep { rule: self.rule, saved }), inputs };
         let node = Node::step(output.shape().clone(), T::DTYPE, name, recorded);
         crate::values::note(node.id, output.as_slice());
         output.with_node(Some(Arc::new(node)))
     }
 }
 
-type SavedInputs<T> = SmallVec<[Option<Tensor<T>>; 2]>;
-
-/// A rule and the constants that it saved.
-struct SavedStep<T: Float, R> {
-    rule: R,
-    inputs: SavedInputs<T>,
+/// What a step saves for its rule: constants.
+#[derive(Clone, Default)]
+struct Saved<T: Float> {
+    inputs: SmallVec<[Option<Tensor<T>>; 3]>,
     output: Option<Tensor<T>>,
     prepared: Option<Tensor<T>>,
+}
+
+impl<T: Float> Saved<T> {
+    /// Gives the saved values their places in the graph back.
+    fn connect(&mut self, node: &Arc<Node>, inputs: &Edges) {
+        let connect = |tensor: &mut Option<Tensor<T>>, node: Option<&Arc<Node>>| {
+            *tensor = tensor.take().map(|tensor| tensor.with_node(node.cloned()));
+        };
+        for (tensor, node) in self.inputs.iter_mut().zip(inputs) {
+            connect(tensor, node.as_ref());
+        }
+        connect(&mut self.output, Some(node));
+    }
+}
+
+/// A rule and what was saved for it.
+struct SavedStep<T: Float, R> {
+    rule: R,
+    saved: Saved<T>,
 }
 
 impl<T: Float, R: Backward<T>> AnyRule for SavedStep<T, R> {
@@ -167,54 +195,35 @@ impl<T: Float, R: Backward<T>> AnyRule for SavedStep<T, R> {
         self.rule.formula()
     }
 
-    fn play(self: Arc<Self>, played: Played<'_>) -> Result<InputGradients> {
-        let Some(grad) = played.grad.downcast::<T>() else {
+    fn play(mut self: Arc<Self>, played: Played<'_>) -> Result<InputGradients> {
+        let Played { step, node, inputs, needed, grad, recording } = played;
+        let Some(grad) = grad.downcast::<T>() else {
             unreachable!("the engine checks every gradient's precision against its node");
         };
+        let mut saved = match Arc::get_mut(&mut self) {
+            Some(only) => take(&mut only.saved),
+            None => self.saved.clone(),
+        };
         // Connected to the graph only when the gradient is itself to be recorded.
-        let connect = |tensor: Tensor<T>, node: Option<&Arc<Node>>| {
-            if played.recording { tensor.with_node(node.cloned()) } else { tensor }
-        };
-        let context = |inputs: SavedInputs<T>, output: Option<Tensor<T>>, prepared| StepContext {
-            name: self_name(played.node),
-            prepared,
-            inputs: inputs
-                .into_iter()
-                .zip(played.inputs)
-                .map(|(tensor, node)| tensor.map(|tensor| connect(tensor, node.as_ref())))
-                .collect(),
-            output: output.map(|tensor| connect(tensor, Some(played.node))),
-            needed: played.needed.clone(),
-            recording: played.recording,
-        };
-        let gradients = match Arc::try_unwrap(self) {
-            Ok(step) => step.rule.backward(context(step.inputs, step.output, step.prepared), grad)?,
-            Err(shared) => {
-                let SavedStep { rule, inputs, output, prepared } = &*shared;
-                rule.backward(context(inputs.clone(), output.clone(), prepared.clone()), grad)?
-            }
-        };
-        let Gradients { gradients, count, .. } = gradients;
-        let expected = played.inputs.len();
+        if recording {
+            saved.connect(node, inputs);
+        }
+        let context = StepContext { name: step, saved, needed, recording };
+        let Gradients { gradients, count, .. } = self.rule.backward(context, grad)?;
+        let expected = inputs.len();
         if gradients.len() != expected || count != expected {
             let actual = if gradients.len() != expected { gradients.len() } else { count };
-            return Err(Error::GradientCount { step: self_name(played.node), expected, actual });
+            return Err(Error::GradientCount { step, expected, actual });
         }
         Ok(gradients)
     }
 }
 
-fn self_name(node: &Node) -> &'static str {
-    node.name.unwrap_or("leaf")
-}
-
 /// What a rule is given of its step: the saved values, and which gradients are wanted.
 pub struct StepContext<T: Float> {
     name: &'static str,
-    inputs: SavedInputs<T>,
-    output: Option<Tensor<T>>,
-    prepared: Option<Tensor<T>>,
-    needed: SmallVec<[bool; 4]>,
+    saved: Saved<T>,
+    needed: Needed,
     recording: bool,
 }
 
@@ -224,8 +233,8 @@ impl<T: Float> StepContext<T> {
     /// # Errors
     /// [`Error::NotSaved`] if the step did not save it.
     pub fn input(&self, index: usize) -> Result<&Tensor<T>> {
-        let saved = self.inputs.get(index).and_then(Option::as_ref);
-        saved.ok_or(Error::NotSaved { step: self.name, what: "the input that the rule asks for" })
+        let saved = self.saved.inputs.get(index).and_then(Option::as_ref);
+        saved.ok_or_else(|| self.not_saved("the input that the rule asks for"))
     }
 
     /// The value of the output.
@@ -233,7 +242,7 @@ impl<T: Float> StepContext<T> {
     /// # Errors
     /// [`Error::NotSaved`] if the step did not save it.
     pub fn output(&self) -> Result<&Tensor<T>> {
-        self.output.as_ref().ok_or(Error::NotSaved { step: self.name, what: "the output" })
+        self.saved.output.as_ref().ok_or_else(|| self.not_saved("the output"))
     }
 
     /// The value of an input, moved out: if nobody else holds it, it can be overwritten.
@@ -241,14 +250,18 @@ impl<T: Float> StepContext<T> {
     /// # Errors
     /// [`Error::NotSaved`] if the step did not save it, or it was taken already.
     pub fn take_input(&mut self, index: usize) -> Result<Tensor<T>> {
-        let saved = self.inputs.get_mut(index).and_then(Option::take);
-        saved.ok_or(Error::NotSaved { step: self.name, what: "the input that the rule asks for" })
+        let saved = self.saved.inputs.get_mut(index).and_then(Option::take);
+        saved.ok_or_else(|| self.not_saved("the input that the rule asks for"))
+    }
+
+    fn not_saved(&self, what: &'static str) -> Error {
+        Error::NotSaved { step: self.name, what }
     }
 
     /// The constant that [`Step::saving_prepared`] saved, if there is one, moved out: unless the graph is kept
     /// for another backward pass, nobody else holds it.
     pub fn take_prepared(&mut self) -> Option<Tensor<T>> {
-        self.prepared.take()
+        self.saved.prepared.take()
     }
 
     /// Whether the gradient of this input is wanted. Others need not be computed, and are dropped.
@@ -269,8 +282,9 @@ impl<T: Float> StepContext<T> {
     /// step.gradients().input(0, || grad.mul(step.input(1)?))?.input(1, || grad.mul(step.input(0)?))
     /// ```
     pub fn gradients(&self) -> Gradients {
-        let gradients: InputGradients = self.needed.iter().map(|_| None).collect();
-        Gradients { count: gradients.len(), gradients, needed: self.needed.clone() }
+        let mut gradients = InputGradients::new();
+        gradients.resize_with(self.needed.len(), || None);
+        Gradients { count: gradients.len(), gradients, needed: Needed::from_slice(&self.needed) }
     }
 }
 
@@ -278,7 +292,7 @@ impl<T: Float> StepContext<T> {
 /// `Ok(tensor.into())`; for more, see [`StepContext::gradients`].
 pub struct Gradients {
     gradients: InputGradients,
-    needed: SmallVec<[bool; 4]>,
+    needed: Needed,
     /// How many inputs the rule takes its step to have.
     count: usize,
 }
@@ -290,6 +304,7 @@ impl Gradients {
     ///
     /// # Errors
     /// What the closure returns.
+    #[inline]
     pub fn input<U: Float>(
         mut self,
         index: usize,
@@ -305,7 +320,6 @@ impl Gradients {
 
 impl<T: Float> From<Tensor<T>> for Gradients {
     fn from(gradient: Tensor<T>) -> Self {
-        let gradients = SmallVec::from_iter([Some(AnyTensor::new(gradient))]);
-        Gradients { gradients, needed: SmallVec::new(), count: 1 }
+        Gradients { gradients: smallvec![Some(AnyTensor::new(gradient))], needed: Needed::new(), count: 1 }
     }
 }

@@ -1,10 +1,10 @@
 //! The tape: the steps that led to a result, in the order in which they were recorded.
 
-use crate::error::{Error, Result};
 use crate::float::Float;
 use crate::shape::Shape;
 use crate::tensor::{Node, Tensor};
 use crate::values::ValueRange;
+use smallvec::SmallVec;
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use std::fmt;
@@ -58,7 +58,7 @@ pub struct TapeEntry {
 impl<T: Float> Tensor<T> {
     /// What this tensor depends on, in the order of recording. Empty for a constant.
     pub fn tape(&self) -> Tape {
-        let nodes = linearise(self.node());
+        let (nodes, _) = linearise(self.node());
         let entries = nodes.iter().map(|node| {
             let recorded = node.recorded();
             let inputs = recorded.iter().flat_map(|step| step.inputs.iter());
@@ -140,13 +140,18 @@ impl fmt::Debug for Tape {
     }
 }
 
+/// A list of nodes; that of a small graph needs no allocation.
+pub(crate) type Nodes = SmallVec<[Arc<Node>; 8]>;
+
 /// All nodes that the roots depend on, themselves included, in ascending order of their ids.
 ///
 /// Ids grow with recording, so a node's id is greater than those of its inputs. A heap that always
 /// gives the greatest id therefore meets each node after everything that uses it, and a node that is
 /// used several times comes out several times in a row: no visited set, no recursion, and one pop
 /// for each edge, however many paths there are.
-pub(crate) fn linearise<'a>(roots: impl IntoIterator<Item = &'a Arc<Node>>) -> Vec<Arc<Node>> {
+///
+/// Steps that were released have no inputs any more; the second list names them, in descending order.
+pub(crate) fn linearise<'a>(roots: impl IntoIterator<Item = &'a Arc<Node>>) -> (Nodes, Vec<Arc<Node>>) {
     struct ById(Arc<Node>);
     impl PartialEq for ById {
         fn eq(&self, other: &Self) -> bool {
@@ -165,35 +170,28 @@ pub(crate) fn linearise<'a>(roots: impl IntoIterator<Item = &'a Arc<Node>>) -> V
         }
     }
 
-    let mut waiting: BinaryHeap<ById> = roots.into_iter().cloned().map(ById).collect();
-    let mut nodes: Vec<Arc<Node>> = Vec::new();
+    let mut waiting = BinaryHeap::with_capacity(16); // one allocation for most graphs
+    waiting.extend(roots.into_iter().cloned().map(ById));
+    let (mut nodes, mut released) = (Nodes::new(), Vec::new());
     while let Some(ById(node)) = waiting.pop() {
         if nodes.last().is_some_and(|last| last.id == node.id) {
             continue;
         }
-        if let Some(step) = node.recorded().as_ref() {
-            waiting.extend(step.inputs.iter().flatten().cloned().map(ById));
+        if node.name.is_some() {
+            match node.recorded().as_ref() {
+                Some(step) => {
+                    step.inputs.iter().flatten().for_each(|input| waiting.push(ById(input.clone())))
+                }
+                None => released.push(node.clone()),
+            }
         }
         nodes.push(node);
     }
     nodes.reverse();
-    nodes
+    (nodes, released)
 }
 
 /// The place of a node in a linearised list.
 pub(crate) fn place_of(nodes: &[Arc<Node>], node: &Node) -> Option<usize> {
     nodes.binary_search_by_key(&node.id, |node| node.id).ok()
-}
-
-/// Checks that no step of a linearised list was released, those left out excepted.
-pub(crate) fn check_not_released(op: &'static str, nodes: &[Arc<Node>], except: &[Arc<Node>]) -> Result<()> {
-    for node in nodes {
-        if let Some(step) = node.name
-            && node.recorded().is_none()
-            && !except.iter().any(|other| other.id == node.id)
-        {
-            return Err(Error::Released { op, step });
-        }
-    }
-    Ok(())
 }

@@ -19,7 +19,8 @@ use smallvec::SmallVec;
 use std::any::Any;
 use std::cell::RefCell;
 use std::mem::ManuallyDrop;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A dense row-major array that remembers how it was computed.
@@ -78,8 +79,15 @@ impl<T: Float> Tensor<T> {
     }
 
     /// The same values, computed by this node.
-    pub(crate) fn with_node(self, node: Option<Arc<Node>>) -> Self {
-        Tensor { node, ..self }
+    #[inline]
+    pub(crate) fn with_node(mut self, node: Option<Arc<Node>>) -> Self {
+        self.node = node;
+        self
+    }
+
+    /// Makes a constant of it.
+    pub(crate) fn forget_node(&mut self) {
+        self.node = None;
     }
 
     pub(crate) fn node(&self) -> Option<&Arc<Node>> {
@@ -182,12 +190,12 @@ impl<T: Float> Tensor<T> {
         if let Some(step) = self.node.as_ref().and_then(|node| node.name) {
             return Err(Error::NotLeaf { op: "as_mut_slice", step });
         }
-        if Arc::get_mut(&mut self.data).is_none() {
+        if Arc::strong_count(&self.data) > 1 {
             self.data = Arc::new(self.data.duplicate()?);
         }
         match Arc::get_mut(&mut self.data) {
             Some(buffer) => Ok(buffer.as_mut_slice()),
-            None => unreachable!("a buffer that was just made has one owner"),
+            None => unreachable!("only this handle holds the buffer, and it is borrowed mutably"),
         }
     }
 
@@ -231,8 +239,8 @@ impl<T: Float> Tensor<T> {
     ///
     /// It is kept for leaves, and for other results after [`retain_grad`](Tensor::retain_grad).
     pub fn grad(&self) -> Option<Tensor<T>> {
-        let slot = self.node.as_ref()?.grad();
-        slot.value.clone().and_then(AnyTensor::downcast)
+        let gradient = self.node.as_ref()?.grad().clone();
+        gradient.and_then(AnyTensor::downcast)
     }
 
     /// Puts a gradient in the place of the accumulated one: one that was clipped, summed over several
@@ -252,7 +260,7 @@ impl<T: Float> Tensor<T> {
             return Err(Error::Shape { op, what: "the gradient", expected, actual });
         }
         let gradient = Tensor { node: None, ..gradient };
-        let old = node.grad().value.replace(AnyTensor::new(gradient));
+        let old = node.grad().replace(AnyTensor::new(gradient));
         drop(old); // outside the lock
         Ok(())
     }
@@ -260,13 +268,13 @@ impl<T: Float> Tensor<T> {
     /// Moves the accumulated gradient out: if nobody else holds it, it can be overwritten without a copy.
     /// The next backward starts afresh, unless [`set_grad`](Tensor::set_grad) puts it back.
     pub fn take_grad(&self) -> Option<Tensor<T>> {
-        self.node.as_ref().and_then(|node| node.grad().value.take()).and_then(AnyTensor::downcast)
+        self.node.as_ref().and_then(|node| node.grad().take()).and_then(AnyTensor::downcast)
     }
 
     /// Forgets the accumulated gradient; the next backward starts afresh (PyTorch's
     /// `zero_grad(set_to_none=True)`).
     pub fn zero_grad(&self) {
-        let old = self.node.as_ref().and_then(|node| node.grad().value.take());
+        let old = self.node.as_ref().and_then(|node| node.grad().take());
         drop(old); // outside the lock
     }
 
@@ -277,7 +285,7 @@ impl<T: Float> Tensor<T> {
     /// [`Error::NotTracked`] for a constant.
     pub fn retain_grad(&self) -> Result<()> {
         let node = self.node.as_ref().ok_or(Error::NotTracked { op: "retain_grad" })?;
-        node.grad().kept = true;
+        node.keeps_grad.store(true, Relaxed);
         Ok(())
     }
 
@@ -290,11 +298,14 @@ impl<T: Float> Tensor<T> {
 /// How many nodes (leaves and recorded steps) are alive in this process; see also
 /// [`live_bytes`](crate::live_bytes).
 pub fn live_nodes() -> usize {
-    LIVE_NODES.load(Relaxed)
+    // The dropped ones first, as nodes may come and go meanwhile.
+    let dropped = DROPPED_NODES.load(Acquire);
+    (NEXT_ID.load(Relaxed) - dropped) as usize
 }
 
-static LIVE_NODES: AtomicUsize = AtomicUsize::new(0);
+/// How many nodes were made, and so the id of the next one.
 static NEXT_ID: AtomicU64 = AtomicU64::new(0);
+static DROPPED_NODES: AtomicU64 = AtomicU64::new(0);
 
 /// A point of the graph: a leaf, which owns a gradient, or a recorded step, which owns its rule and
 /// the edges to its inputs until backward releases it.
@@ -307,16 +318,10 @@ pub(crate) struct Node {
     pub dtype: DType,
     /// The step's name; none for a leaf.
     pub name: Option<&'static str>,
-    step: Mutex<Option<Recorded>>,
-    grad: Mutex<GradSlot>,
-}
-
-/// Where a gradient is kept.
-#[derive(Default)]
-pub(crate) struct GradSlot {
     /// Whether backward leaves the gradient here.
-    pub kept: bool,
-    pub value: Option<AnyTensor>,
+    pub keeps_grad: AtomicBool,
+    step: Mutex<Option<Recorded>>,
+    grad: Mutex<Option<AnyTensor>>,
 }
 
 /// What a step owns until it is released.
@@ -332,6 +337,9 @@ pub(crate) type Edges = SmallVec<[Option<Arc<Node>>; 3]>;
 /// The gradients of a step's inputs, in order; none where none was needed.
 pub(crate) type InputGradients = SmallVec<[Option<AnyTensor>; 3]>;
 
+/// Which inputs of a step need a gradient.
+pub(crate) type Needed = SmallVec<[bool; 4]>;
+
 /// A rule together with the values that it saved, whatever their precision.
 pub(crate) trait AnyRule: Send + Sync {
     /// What the step computes, for readers.
@@ -344,10 +352,12 @@ pub(crate) trait AnyRule: Send + Sync {
 
 /// One step as backward plays it.
 pub(crate) struct Played<'a> {
+    /// The step's name.
+    pub step: &'static str,
     pub node: &'a Arc<Node>,
     pub inputs: &'a Edges,
     /// Which inputs need a gradient.
-    pub needed: SmallVec<[bool; 4]>,
+    pub needed: Needed,
     /// The gradient of the output.
     pub grad: AnyTensor,
     /// Whether the computation of the gradient is itself recorded.
@@ -356,10 +366,9 @@ pub(crate) struct Played<'a> {
 
 impl Node {
     fn new(shape: Shape, dtype: DType, name: Option<&'static str>, step: Option<Recorded>) -> Self {
-        LIVE_NODES.fetch_add(1, Relaxed);
-        let grad = GradSlot { kept: name.is_none(), value: None };
         let id = NEXT_ID.fetch_add(1, Relaxed);
-        Node { id, shape, dtype, name, step: Mutex::new(step), grad: Mutex::new(grad) }
+        let keeps_grad = AtomicBool::new(name.is_none());
+        Node { id, shape, dtype, name, keeps_grad, step: Mutex::new(step), grad: Mutex::new(None) }
     }
 
     fn leaf(shape: Shape, dtype: DType) -> Self {
@@ -375,8 +384,8 @@ impl Node {
         self.step.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The gradient slot, to be read or exchanged for a moment.
-    pub fn grad(&self) -> MutexGuard<'_, GradSlot> {
+    /// The gradient, to be read or exchanged for a moment.
+    pub fn grad(&self) -> MutexGuard<'_, Option<AnyTensor>> {
         self.grad.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -393,7 +402,7 @@ thread_local! {
 /// fall meanwhile, through edges or through tensors that a rule holds, only add themselves to it.
 impl Drop for Node {
     fn drop(&mut self) {
-        LIVE_NODES.fetch_sub(1, Relaxed);
+        DROPPED_NODES.fetch_add(1, Release);
         let Some(step) = self.step.get_mut().unwrap_or_else(PoisonError::into_inner).take() else {
             return;
         };
