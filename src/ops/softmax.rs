@@ -73,16 +73,20 @@ impl<T: Float> Tensor<T> {
 
     /// The tensor with some dims behind the others: their elements lie side by side.
     pub(super) fn with_dims_last(&self, dims: &[usize]) -> Result<Self> {
-        let order = dims_last(self.rank(), dims);
-        if order.iter().is_sorted() { Ok(self.clone()) } else { self.permute(&order) }
+        if self.are_last(dims) { Ok(self.clone()) } else { self.permute(&dims_last(self.rank(), dims)) }
+    }
+
+    /// Whether these dims stand behind the others, in their order.
+    fn are_last(&self, dims: &[usize]) -> bool {
+        dims.iter().copied().eq(self.rank() - dims.len()..self.rank())
     }
 
     /// The opposite of [`with_dims_last`](Tensor::with_dims_last).
     pub(super) fn with_dims_back(&self, dims: &[usize]) -> Result<Self> {
-        let order = dims_last(self.rank(), dims);
-        if order.iter().is_sorted() {
+        if self.are_last(dims) {
             return Ok(self.clone());
         }
+        let order = dims_last(self.rank(), dims);
         let mut inverse = order.clone();
         for (to, &from) in order.iter().enumerate() {
             inverse[from as usize] = to as isize;

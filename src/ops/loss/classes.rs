@@ -68,7 +68,8 @@ impl<T: Float> Classes<T> {
             return Err(Error::NotDifferentiable { op, what: "the weight when targets are classes" });
         }
         target.check_range(op, ("target", "a class"), shape[dim], ignore_index)?;
-        Ok(Classes { target: target.reshape(positions)?, ignore_index, weight: weight.cloned() })
+        let target = if is_single { target.reshape(positions)? } else { target };
+        Ok(Classes { target, ignore_index, weight: weight.cloned() })
     }
 
     /// The class of a position; none if it is ignored.
@@ -120,7 +121,7 @@ pub(super) fn reduce<T: Float>(
     reduction: Reduction,
     denominator: f64,
 ) -> Result<Tensor<T>> {
-    let single = |value: f64| Ok(Tensor::from_parts(Shape::scalar(), vec![T::from_f64(value)]));
+    let single = |value: f64| Tensor::compute(Shape::scalar(), |out| out.fill(T::from_f64(value)));
     match reduction {
         Reduction::Sum => single(sum_of::<T>(&losses)),
         Reduction::Mean => single(sum_of::<T>(&losses) / denominator),

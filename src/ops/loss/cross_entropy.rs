@@ -31,6 +31,7 @@ use crate::grad_mode::is_grad_enabled;
 use crate::index::Indices;
 use crate::kernels::cross_entropy::{self as kernels, ProbabilityTargets, Smoothing, Upstream};
 use crate::kernels::exact::two_sum;
+use crate::kernels::scratch::zeros;
 use crate::kernels::softmax::Line;
 use crate::ops::loss::{Reduction, Target, ToTarget};
 use crate::ops::softmax::excess;
@@ -168,7 +169,7 @@ impl<T: Float> CrossEntropyLoss<T> {
         let classes = Classes::new(op, shape, dim, target, self.weight.as_ref(), self.ignore_index)?;
         let size = shape[dim];
         let smoothing = smoothing(self.label_smoothing, size, self.weight.as_ref());
-        let mut losses = vec![0.0; classes.target.len()];
+        let mut losses = zeros(classes.target.len());
         let mut denominator = classes.denominator();
         if denominator == 0.0 && self.label_smoothing > 0.0 {
             // PyTorch divides the target's part of a smoothed loss by itself, which gives 0/0 where the
@@ -251,7 +252,7 @@ impl<T: Float> CrossEntropyLoss<T> {
         let smoothing = smoothing(self.label_smoothing, size, Some(&weight));
         let positions = shape.without(dim);
         let mut lines = vec![Line::default(); positions.elements()];
-        let mut losses = vec![0.0; lines.len()];
+        let mut losses = zeros(lines.len());
         let x = logits.detach().with_dims_last(&[dim])?;
         let probabilities = target.detach().with_dims_last(&[dim])?;
         let targets = probability_targets(&probabilities, &weight, smoothing);
