@@ -108,8 +108,7 @@ fn cross_entropy_in_f64() {
     cross_entropy::<f64>();
 }
 
-#[test]
-fn products_of_matrices() {
+fn products<T: Float>() {
     for (rows, depth, columns) in [
         (257, 200, 301),
         (1, 70_000, 3),
@@ -117,16 +116,52 @@ fn products_of_matrices() {
         (1_000, 3, 200),
         (1_021, 1_333, 517), // several steps along the depth, and tiles that are not full
         (64, 3_000, 129),
+        (127, 128, 256), // one block, two, as many as there are, and what the library shares out by itself
+        (128, 128, 256),
+        (511, 128, 256),
+        (513, 128, 256),
+        (70, 30_000, 3), // blocks that are narrower than a vector
     ] {
-        let a = random::<f32>(&[rows, depth], 6).requires_grad();
-        let b = random::<f32>(&[depth, columns], 7).requires_grad();
-        assert_same_bits(&format!("product of ({rows}, {depth}) and ({depth}, {columns})"), || {
+        let a = random::<T>(&[rows, depth], 6).requires_grad();
+        let b = random::<T>(&[depth, columns], 7).requires_grad();
+        let name = format!("product of ({rows}, {depth}) and ({depth}, {columns}) in {}", T::DTYPE);
+        assert_same_bits(&name, || {
             a.zero_grad();
             b.zero_grad();
             let product = a.matmul(&b)?;
             product.backward_with(&product.detach())?;
             Ok(bits(&[product.detach(), a.grad().unwrap(), b.grad().unwrap()]))
         });
+    }
+}
+
+#[test]
+fn products_of_matrices_in_f32() {
+    products::<f32>();
+}
+
+#[test]
+fn products_of_matrices_in_f64() {
+    products::<f64>();
+}
+
+#[test]
+fn linear_layers() {
+    for (rows, inputs, outputs) in [(64, 784, 128), (33, 700, 100), (300, 784, 128), (10, 4_000, 130)] {
+        let x = random::<f32>(&[rows, inputs], 11).requires_grad();
+        let weight = random::<f32>(&[outputs, inputs], 12).requires_grad();
+        let bias = random::<f32>(&[outputs], 13).requires_grad();
+        assert_same_bits(
+            &format!("layer of {inputs} inputs and {outputs} outputs for {rows} vectors"),
+            || {
+                for leaf in [&x, &weight, &bias] {
+                    leaf.zero_grad();
+                }
+                let y = x.linear(&weight, &bias)?;
+                y.backward_with(&y.detach())?;
+                Ok(bits(&[y.detach(), x.grad().unwrap(), weight.grad().unwrap(), bias.grad().unwrap()]))
+            },
+        );
     }
 }
 

@@ -3,6 +3,7 @@
 
 use crate::float::{DType, Float};
 use gemm_common::Parallelism;
+use gemm_common::gemm::{get_rhs_packing_threshold, set_rhs_packing_threshold};
 
 /// A matrix in a slice: the element at (row, column) is `values[row * row_stride + column *
 /// column_stride]`. Exchanging the strides transposes it without a copy.
@@ -11,6 +12,12 @@ pub(crate) struct Matrix<'a, T> {
     pub values: &'a [T],
     pub row_stride: usize,
     pub column_stride: usize,
+}
+
+impl<T> Matrix<'_, T> {
+    fn transposed(self) -> Self {
+        Matrix { row_stride: self.column_stride, column_stride: self.row_stride, ..self }
+    }
 }
 
 /// `out = a b` for `a` of shape (rows, depth), `b` of shape (depth, columns) and `out` in row-major
@@ -37,18 +44,82 @@ pub(crate) fn matmul_add_rows<T: Float>(
 }
 
 /// `out = a b`, or `out += a b`, for sizes (rows, depth, columns).
+///
+/// The result is the same bits for any number of threads: the sizes alone decide how it is cut into blocks of
+/// rows, and the library, which takes large products to several threads by itself, cuts the depth into steps
+/// that follow from the sizes too and computes every element on one thread.
 fn product<T: Float>(sizes: [usize; 3], a: Matrix<T>, b: Matrix<T>, out: &mut [T], adds: bool) {
     if sizes.contains(&0) {
         return;
     }
+    let [rows, depth, columns] = sizes;
+    let multiplications = rows.saturating_mul(depth).saturating_mul(columns);
+    if multiplications >= LARGE {
+        return with_all_threads(|threads| block(sizes, a, b, out, adds, threads));
+    }
+    if multiplications < 2 * BLOCK {
+        return block(sizes, a, b, out, adds, Parallelism::None);
+    }
+    // Whole tiles of the library, so that no block leaves more lanes of its vectors empty than the last one.
+    let rows_in_block = rows.div_ceil(multiplications / BLOCK).next_multiple_of(32);
+    for_each_block(out, rows_in_block * columns, |index, out| {
+        let (start, rows) = (index * rows_in_block, out.len() / columns);
+        let a = Matrix { values: &a.values[start * a.row_stride..], ..a };
+        block([rows, depth, columns], a, b, out, adds, Parallelism::None);
+    });
+}
+
+/// About as many multiplications as take a thread 50 microseconds: less is not worth the hand-over.
+const BLOCK: usize = 1 << 21;
+
+/// From so many multiplications on the library shares out the work: each block by itself would prepare the
+/// right operand again, and the threads that the library waits for are awake for most of the time.
+const LARGE: usize = 1 << 24;
+
+/// Calls `f` with the index and the elements of every block of a slice.
+///
+/// It takes tens of microseconds until a thread has woken up. So the calling thread does not hand the work over
+/// and wait, but begins it, and others take blocks as soon as they are there.
+fn for_each_block<A: Send>(a: &mut [A], length: usize, f: impl Fn(usize, &mut [A]) + Sync) {
+    #[cfg(feature = "rayon")]
+    let threads = a.len().div_ceil(length).min(rayon::current_num_threads());
+    let blocks = a.chunks_mut(length).enumerate();
+    #[cfg(feature = "rayon")]
+    if threads > 1 {
+        let blocks = std::sync::Mutex::new(blocks);
+        let next = || blocks.lock().ok().and_then(|mut blocks| blocks.next());
+        let work = || {
+            while let Some((index, block)) = next() {
+                f(index, block);
+            }
+        };
+        return rayon::in_place_scope(|scope| {
+            for _ in 1..threads {
+                scope.spawn(|_| work());
+            }
+            work();
+        });
+    }
+    blocks.for_each(|(index, block)| f(index, block));
+}
+
+/// One call of the library.
+fn block<T: Float>(
+    sizes: [usize; 3],
+    a: Matrix<T>,
+    b: Matrix<T>,
+    out: &mut [T],
+    adds: bool,
+    threads: Parallelism,
+) {
     match T::DTYPE {
         DType::F32 => {
             let (gemm_f32, out) = (gemm_f32::gemm::f32::get_gemm_fn(), bytemuck::cast_slice_mut(out));
-            gemm::<f32>(gemm_f32, sizes, as_type(a), as_type(b), out, adds)
+            gemm::<f32>(gemm_f32, sizes, as_type(a), as_type(b), out, adds, threads)
         }
         DType::F64 => {
             let (gemm_f64, out) = (gemm_f64::gemm::f64::get_gemm_fn(), bytemuck::cast_slice_mut(out));
-            gemm::<f64>(gemm_f64, sizes, as_type(a), as_type(b), out, adds)
+            gemm::<f64>(gemm_f64, sizes, as_type(a), as_type(b), out, adds, threads)
         }
     }
 }
@@ -67,24 +138,26 @@ type Gemm<T> = unsafe fn(
     T, T, bool, bool, bool, Parallelism,
 );
 
-/// Runs a product of so many multiplications on one thread, or if it is large on as many as there are.
-///
-/// The library cuts the result into tiles and the depth into steps that follow from the sizes alone, and
-/// every tile is computed by one thread: the result is the same bits for any number of threads.
+/// Runs a call of the library on as many threads as there are.
 #[cfg(feature = "rayon")]
-fn with_threads(multiplications: usize, product: impl FnOnce(Parallelism) + Send) {
-    const LARGE: usize = 1 << 21;
-    if multiplications < LARGE || rayon::current_num_threads() == 1 {
-        return product(Parallelism::None);
+fn with_all_threads(call: impl FnOnce(Parallelism) + Send) {
+    if rayon::current_num_threads() == 1 {
+        return call(Parallelism::None);
     }
     // The library forks and joins several times. From inside the pool that does not wake a thread each time.
-    rayon::scope(|_| product(Parallelism::Rayon(0)));
+    rayon::scope(|_| call(Parallelism::Rayon(0)));
 }
 
 #[cfg(not(feature = "rayon"))]
-fn with_threads(_multiplications: usize, product: impl FnOnce(Parallelism)) {
-    product(Parallelism::None);
+fn with_all_threads(call: impl FnOnce(Parallelism)) {
+    call(Parallelism::None);
 }
+
+/// The library copies its right operand into one piece from so many tiles of rows on; left alone it would wait
+/// for four times as many. Uncopied, columns that lie a power of two apart share a few sets of the cache: copying
+/// makes products of 1000 to 2048 rows and columns faster by about a tenth. The setting is one for the whole
+/// process, and changes no result.
+const TILES_WORTH_PACKING: usize = 32;
 
 fn gemm<T: Float>(
     gemm: Gemm<T>,
@@ -93,26 +166,36 @@ fn gemm<T: Float>(
     b: Matrix<T>,
     out: &mut [T],
     adds: bool,
+    threads: Parallelism,
 ) {
     let last = |matrix: &Matrix<T>, rows: usize, columns: usize| {
         (rows - 1) * matrix.row_stride + (columns - 1) * matrix.column_stride
     };
     assert!(rows > 0 && columns > 0 && depth > 0 && out.len() == rows * columns);
     assert!(last(&a, rows, depth) < a.values.len() && last(&b, depth, columns) < b.values.len());
-    let multiplications = rows.saturating_mul(depth).saturating_mul(columns);
+    if get_rhs_packing_threshold() > TILES_WORTH_PACKING {
+        set_rhs_packing_threshold(TILES_WORTH_PACKING);
+    }
+    let (mut rows, mut columns, mut a, mut b) = (rows, columns, a, b);
+    let (mut row_stride, mut column_stride) = (columns, 1);
+    if is_quicker_transposed([rows, depth, columns], &a, &b) {
+        (rows, columns, a, b) = (columns, rows, b.transposed(), a.transposed());
+        (row_stride, column_stride) = (column_stride, row_stride);
+    }
     // SAFETY: the library reads `a` at row * row_stride + column * column_stride for row < rows and
-    // column < depth, `b` likewise for (depth, columns), and writes `out`, or adds to it, at
-    // row * columns + column. The assertions above hold the greatest of these positions inside the slices,
-    // which live throughout the call; `out` is borrowed mutably, so it overlaps neither input. The function
-    // pointer comes from the library's own detection of what this processor can execute.
-    with_threads(multiplications, |threads| unsafe {
+    // column < depth, `b` likewise for (depth, columns), and writes `out`, or adds to it, at its own strides for
+    // (rows, columns). The assertions above hold the greatest of these positions inside the slices, which live
+    // throughout the call; a transposed product reads and writes at the same positions, as sizes and strides
+    // are exchanged together. `out` is borrowed mutably, so it overlaps neither input. The function pointer
+    // comes from the library's own detection of what this processor can execute.
+    unsafe {
         gemm(
             rows,
             columns,
             depth,
             out.as_mut_ptr(),
-            1,
-            columns as isize,
+            column_stride as isize,
+            row_stride as isize,
             adds,
             a.values.as_ptr(),
             a.column_stride as isize,
@@ -127,7 +210,29 @@ fn gemm<T: Float>(
             false,
             threads,
         )
-    });
+    }
+}
+
+/// Whether the library computes out = a b faster as its transpose, out^T = b^T a^T.
+///
+/// Its vectors run down the columns of what it computes: those of the transpose lie side by side in the rows
+/// of `out`, the others have to be scattered one value at a time. On the other hand the operand on the left
+/// has to be gathered one value at a time unless its columns lie side by side, and of a side that is no
+/// multiple of a vector some lanes stay empty. One such value takes about as long as a vector of
+/// multiplications.
+fn is_quicker_transposed<T>([rows, depth, columns]: [usize; 3], a: &Matrix<T>, b: &Matrix<T>) -> bool {
+    if depth <= 2 {
+        // The library neither gathers nor fills lanes here, it runs down each column: a few numbers are too short.
+        return columns >= rows.min(8);
+    }
+    const LANES: usize = 16; // what a tile of the library is a multiple of, for f32
+    let work = |side: usize, other_side: usize, is_contiguous: bool| {
+        let gathered = if is_contiguous { 0 } else { side * depth };
+        let empty_lanes = side.next_multiple_of(LANES) - side;
+        gathered + empty_lanes * other_side * depth / LANES
+    };
+    let scattered = rows * columns;
+    work(columns, rows, b.column_stride == 1) <= work(rows, columns, a.row_stride == 1) + scattered
 }
 
 #[cfg(test)]
@@ -144,6 +249,114 @@ mod tests {
         assert_eq!(plain, [5.0, 0.0, 11.0, -1.0, 17.0, -2.0]);
         matmul([3, 2, 2], columns(&a, 1, 3), columns(&b, 1, 2), &mut transposed);
         assert_eq!(transposed, [-3.0, 4.0, -3.0, 6.5, -3.0, 9.0]);
+    }
+
+    /// Some numbers between -1 and 1.
+    fn values<T: Float>(length: usize, seed: u32) -> Vec<T> {
+        let mut state = seed;
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            f64::from(state as i32) / f64::from(i32::MAX)
+        };
+        (0..length).map(|_| T::from_f64(next())).collect()
+    }
+
+    /// Compares with the definition, for operands stored as they are and transposed: any order of a sum of
+    /// `depth` products is within `depth` roundings of the sum of their magnitudes.
+    fn assert_products_are_right<T: Float>(sizes: [usize; 3]) {
+        let [rows, depth, columns] = sizes;
+        let (a, b, bias) =
+            (values::<T>(rows * depth, 1), values::<T>(depth * columns, 2), values::<T>(columns, 3));
+        let mut out = vec![T::zero(); rows * columns];
+        for (a_transposed, b_transposed) in [(false, false), (false, true), (true, false), (true, true)] {
+            let stored = |values, rows, columns, transposed| {
+                let plain = Matrix { values, row_stride: columns, column_stride: 1 };
+                if transposed { Matrix { row_stride: 1, column_stride: rows, ..plain } } else { plain }
+            };
+            let a = stored(&a[..], rows, depth, a_transposed);
+            let b = stored(&b[..], depth, columns, b_transposed);
+            for adds_rows in [false, true] {
+                if adds_rows {
+                    matmul_add_rows(sizes, a, b, &bias, &mut out);
+                } else {
+                    matmul(sizes, a, b, &mut out);
+                }
+                for (index, &out) in out.iter().enumerate() {
+                    let (row, column) = (index / columns, index % columns);
+                    let initial = if adds_rows { bias[column].to_f64() } else { 0.0 };
+                    let (mut sum, mut magnitude) = (initial, initial.abs());
+                    for i in 0..depth {
+                        let a = a.values[row * a.row_stride + i * a.column_stride].to_f64();
+                        let b = b.values[i * b.row_stride + column * b.column_stride].to_f64();
+                        sum += a * b;
+                        magnitude += (a * b).abs();
+                    }
+                    // The sum that it is compared with is rounded too.
+                    let bound = (depth + 1) as f64 * (T::epsilon().to_f64() + f64::EPSILON) * magnitude;
+                    assert!(
+                        (out.to_f64() - sum).abs() <= bound,
+                        "{sizes:?}, transposed: {a_transposed}, {b_transposed}; ({row}, {column}): {out:?} for {sum}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn products_of_all_proportions_are_right() {
+        for sizes in [
+            [1, 1, 1],
+            [1, 70, 1],
+            [1, 33, 40],
+            [40, 33, 1],
+            [100, 2, 3],
+            [3, 100, 2],
+            [2, 1, 90],
+            [7, 13, 17], // fewer than a vector holds
+            [8, 8, 8],
+            [16, 40, 4],
+            [16, 16, 16],
+            [10, 90, 70], // few rows and a large right operand
+            [70, 90, 10],
+            [65, 5, 66],
+            [48, 1_100, 24], // several steps along the depth
+        ] {
+            assert_products_are_right::<f32>(sizes);
+            assert_products_are_right::<f64>(sizes);
+        }
+    }
+
+    #[test]
+    fn products_on_both_sides_of_each_threshold_are_right() {
+        let (depth, columns) = (128, 256);
+        for rows in [2 * BLOCK, LARGE].map(|multiplications| multiplications / (depth * columns)) {
+            for rows in [rows - 1, rows, rows + 1] {
+                assert_products_are_right::<f32>([rows, depth, columns]);
+                assert_products_are_right::<f64>([rows, depth, columns]);
+            }
+        }
+    }
+
+    #[test]
+    fn products_are_transposed_where_that_gathers_less() {
+        let stored = |rows, columns, transposed| {
+            let (row_stride, column_stride) = if transposed { (1, rows) } else { (columns, 1) };
+            Matrix::<f32> { values: &[], row_stride, column_stride }
+        };
+        let quicker = |sizes: [usize; 3], a_transposed, b_transposed| {
+            let [rows, depth, columns] = sizes;
+            is_quicker_transposed(
+                sizes,
+                &stored(rows, depth, a_transposed),
+                &stored(depth, columns, b_transposed),
+            )
+        };
+        assert!(quicker([1024, 1024, 1024], false, false));
+        assert!(quicker([128, 64, 784], true, false)); // the gradient of a weight
+        assert!(!quicker([64, 784, 128], false, true)); // gathering the weight would take longer
+        assert!(quicker([64, 128, 10], false, true));
+        assert!(!quicker([100, 2, 3], false, true)); // three numbers are too short a column
+        assert!(!quicker([16, 1000, 4], true, false)); // three of four lanes would be empty
     }
 
     #[test]
