@@ -76,9 +76,9 @@ impl<T: Float> Tensor<T> {
         if self.are_last(dims) { Ok(self.clone()) } else { self.permute(&dims_last(self.rank(), dims)) }
     }
 
-    /// Whether these dims stand behind the others, in their order.
+    /// Whether these dims stand behind the others, in their order. A single value counts as one dim.
     fn are_last(&self, dims: &[usize]) -> bool {
-        dims.iter().copied().eq(self.rank() - dims.len()..self.rank())
+        self.rank() == 0 || dims.iter().copied().eq(self.rank() - dims.len()..self.rank())
     }
 
     /// The opposite of [`with_dims_last`](Tensor::with_dims_last).
