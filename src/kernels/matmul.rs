@@ -1,6 +1,7 @@
 //! Matrix products by the `gemm` library.
 #![allow(unsafe_code)] // the one place: a library's kernel takes pointers
 
+use super::parallel::share_out;
 use crate::float::{DType, Float};
 use gemm_common::Parallelism;
 use gemm_common::gemm::{get_rhs_packing_threshold, set_rhs_packing_threshold};
@@ -62,7 +63,7 @@ fn product<T: Float>(sizes: [usize; 3], a: Matrix<T>, b: Matrix<T>, out: &mut [T
     }
     // Whole tiles of the library, so that no block leaves more lanes of its vectors empty than the last one.
     let rows_in_block = rows.div_ceil(multiplications / BLOCK).next_multiple_of(32);
-    for_each_block(out, rows_in_block * columns, |index, out| {
+    share_out(out.chunks_mut(rows_in_block * columns).enumerate(), |(index, out)| {
         let (start, rows) = (index * rows_in_block, out.len() / columns);
         let a = Matrix { values: &a.values[start * a.row_stride..], ..a };
         block([rows, depth, columns], a, b, out, adds, Parallelism::None);
@@ -75,33 +76,6 @@ const BLOCK: usize = 1 << 21;
 /// From so many multiplications on the library shares out the work: each block by itself would prepare the
 /// right operand again, and the threads that the library waits for are awake for most of the time.
 const LARGE: usize = 1 << 24;
-
-/// Calls `f` with the index and the elements of every block of a slice.
-///
-/// It takes tens of microseconds until a thread has woken up. So the calling thread does not hand the work over
-/// and wait, but begins it, and others take blocks as soon as they are there.
-fn for_each_block<A: Send>(a: &mut [A], length: usize, f: impl Fn(usize, &mut [A]) + Sync) {
-    #[cfg(feature = "rayon")]
-    let threads = a.len().div_ceil(length).min(rayon::current_num_threads());
-    let blocks = a.chunks_mut(length).enumerate();
-    #[cfg(feature = "rayon")]
-    if threads > 1 {
-        let blocks = std::sync::Mutex::new(blocks);
-        let next = || blocks.lock().ok().and_then(|mut blocks| blocks.next());
-        let work = || {
-            while let Some((index, block)) = next() {
-                f(index, block);
-            }
-        };
-        return rayon::in_place_scope(|scope| {
-            for _ in 1..threads {
-                scope.spawn(|_| work());
-            }
-            work();
-        });
-    }
-    blocks.for_each(|(index, block)| f(index, block));
-}
 
 /// One call of the library.
 fn block<T: Float>(
