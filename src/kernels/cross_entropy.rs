@@ -431,6 +431,9 @@ fn gradients_from_short_lines<T: Float, M: MulAdd>(
     }
     block.scale_and_replace::<M>(&factors, classes, &of_targets);
     block.store(out);
+    if classes.are_complete() {
+        return;
+    }
     for (i, line) in out.chunks_exact_mut(block.size()).enumerate() {
         if !classes.has_class(i) {
             line.fill(T::zero());

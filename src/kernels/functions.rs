@@ -143,7 +143,7 @@ pub(super) fn exponential<T: Float, M: MulAdd>(x: T, max: T) -> T {
 /// Whether [`exponential_in_single`] may be used with this maximum.
 #[inline(always)]
 pub(super) fn is_moderate<T: Float>(max: T) -> bool {
-    !is_double::<T>() && max.to_f64().abs() < 4096.0
+    !is_double::<T>() && max.abs() < T::from_f64(4096.0)
 }
 
 /// What [`exponential_in_single`] needs of a maximum.

@@ -81,7 +81,7 @@ impl<T: Float> ShortLines<T> {
     /// Replaces the logits by their exponentials, shifted by the maxima.
     #[inline(always)]
     pub fn exponentiate<M: MulAdd>(&mut self, maxima: &Lanes<T>) {
-        if maxima.iter().fold(true, |all, &max| all & is_moderate(max)) {
+        if all_lanes(maxima, is_moderate) {
             let (mut high, mut low, mut least) = (*maxima, *maxima, *maxima);
             for lane in 0..LANES {
                 (Shift { high: high[lane], low: low[lane], least: least[lane], .. }) =
@@ -149,7 +149,7 @@ impl<T: Float> ShortLines<T> {
         for lane in 0..LANES {
             (high[lane], low[lane]) = parts_of_factor::<T>(factors[lane]);
         }
-        let are_normal = high.iter().fold(true, |all, high| all & (high.abs() >= T::min_positive_value()));
+        let are_normal = all_lanes(&high, |high| high.abs() >= T::min_positive_value());
         for (c, side) in self.sides_mut().iter_mut().enumerate() {
             let c = T::from_f64(c as f64);
             if !M::IS_FUSED || !are_normal {
@@ -167,6 +167,16 @@ impl<T: Float> ShortLines<T> {
             }
         }
     }
+}
+
+/// Whether something holds in all lanes. It is counted, which the compiler does for many lanes at once.
+#[inline(always)]
+fn all_lanes<T: Copy>(lanes: &Lanes<T>, holds: impl Fn(T) -> bool) -> bool {
+    let mut count = 0;
+    for &lane in lanes {
+        count += u32::from(holds(lane));
+    }
+    count == LANES as u32
 }
 
 /// The class of each line as a number of the elements' type, so that comparing it fills the same lanes; -1 where
@@ -195,6 +205,12 @@ impl<T: Float> LaneClasses<T> {
     #[inline(always)]
     pub fn has_class(&self, lane: usize) -> bool {
         self.0[lane] >= T::zero()
+    }
+
+    /// Whether all lanes have one.
+    #[inline(always)]
+    pub fn are_complete(&self) -> bool {
+        all_lanes(&self.0, |class| class >= T::zero())
     }
 }
 

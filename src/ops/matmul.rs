@@ -81,8 +81,11 @@ impl<T: Float> Tensor<T> {
     pub fn linear<'a>(&self, weight: &Tensor<T>, bias: impl Into<Option<&'a Tensor<T>>>) -> Result<Self> {
         let op = "linear";
         let expect_rank = |tensor: &Tensor<T>, what, holds: bool, expected| {
-            let shape = tensor.shape().to_vec();
-            if holds { Ok(()) } else { Err(Error::Rank { op, what, expected, shape }) }
+            if holds {
+                Ok(())
+            } else {
+                Err(Error::Rank { op, what, expected, shape: tensor.shape().to_vec() })
+            }
         };
         expect_rank(self, "the input", self.rank() >= 1, "at least 1")?;
         expect_rank(weight, "the weight", weight.rank() == 2, "2")?;
@@ -132,19 +135,19 @@ impl<T: Float> Backward<T> for Linear {
     }
     fn backward(&self, step: StepContext<T>, grad: Tensor<T>) -> Result<Gradients> {
         let (last, shape) = (grad.rank() - 1, grad.shape().clone());
-        let grad = grad.reshape([self.rows, shape[last]])?;
+        let rows = |tensor: &Tensor<T>| match tensor.rank() {
+            2 => Ok(tensor.clone()),
+            rank => tensor.reshape([self.rows, tensor.shape()[rank - 1]]),
+        };
+        let grad = rows(&grad)?;
         let gradients = step
             .gradients()
             .input(0, || {
                 let weight = step.input(1)?;
                 let dx = multiply("linear", &grad, false, weight, false)?;
-                dx.reshape(shape.with_size(last, weight.shape()[1]))
+                if last == 1 { Ok(dx) } else { dx.reshape(shape.with_size(last, weight.shape()[1])) }
             })?
-            .input(1, || {
-                let x = step.input(0)?;
-                let x = x.reshape([self.rows, x.shape()[last]])?;
-                multiply("linear", &grad, true, &x, false)
-            })?;
+            .input(1, || multiply("linear", &grad, true, &rows(step.input(0)?)?, false))?;
         if self.has_bias { gradients.input(2, || grad.sum(0)) } else { Ok(gradients) }
     }
 }
