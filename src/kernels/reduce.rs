@@ -4,8 +4,8 @@
 //! rows: `out[block * inner + j]` comes from `x[(block * size + i) * inner + j]` for all `i`.
 
 use super::exact::add_term;
-use super::scratch::zeros;
 use crate::float::Float;
+use smallvec::{SmallVec, smallvec};
 
 /// Sums up to this many elements are taken lane by lane; longer ones are halved first.
 const PAIRWISE_BLOCK: usize = 256;
@@ -57,7 +57,8 @@ pub(crate) fn sum_blocks<T: Float>(x: &[T], size: usize, inner: usize, out: &mut
 fn sum_columns<T: Float>(x: &[T], inner: usize, out: &mut [T]) {
     // Narrow rows are added several at a time, as one wide row.
     let width = inner * (64 / inner).max(1);
-    let (mut sums, mut errors) = (zeros(width), zeros(width));
+    let (mut sums, mut errors): (SmallVec<[f64; 64]>, SmallVec<[f64; 64]>) =
+        (smallvec![0.0; width], smallvec![0.0; width]);
     for row in x.chunks(width) {
         for ((sum, error), &x) in sums.iter_mut().zip(&mut errors).zip(row) {
             add_term::<T>(sum, error, x.to_f64());
