@@ -6,7 +6,7 @@
 use super::exact::{Sum, sum_of, sum_over, two_sum};
 use super::functions::{is_double, log1p, unit};
 use super::parallel;
-use super::short_lines::{LANES, LaneClasses, Lanes, SHORT, ShortLines};
+use super::short_lines::{LANES, LaneClasses, Lanes, SHORT, ShortLines, write_lines};
 use super::simd::{MulAdd, dispatched};
 use super::softmax::{
     Line, exponentials_of_piece, exponentiate_line, log_denominators, one_exponential, pieces, position,
@@ -130,13 +130,10 @@ dispatched! {
             let targets = targets.part(index * LANES, losses.len());
             let classes = LaneClasses::new(targets.classes, targets.ignored);
             block.load(x);
-            let (maxima, of_targets) = (block.maxima(), block.elements_of(&classes));
-            block.exponentiate::<M>(&maxima);
-            let others = block.sums_of_others();
+            let of_targets = block.elements_of(&classes);
+            let (maxima, others) = block.read::<M>();
             losses_of_short_lines::<T, M>(&of_targets, &maxima, &others, &classes, targets, losses);
-            for (line, (&max, &others)) in lines.iter_mut().zip(maxima.iter().zip(&others)) {
-                *line = Line { max, others };
-            }
+            write_lines((&maxima, &others), lines);
         }
     }
 
@@ -291,9 +288,8 @@ dispatched! {
                 let (targets, upstream) = (targets.part(first, count), upstream.part(first, count));
                 let classes = LaneClasses::new(targets.classes, targets.ignored);
                 block.load(x);
-                let (maxima, of_targets) = (block.maxima(), block.elements_of(&classes));
-                block.exponentiate::<M>(&maxima);
-                let others = block.sums_of_others();
+                let of_targets = block.elements_of(&classes);
+                let (maxima, others) = block.read::<M>();
                 losses_of_short_lines::<T, M>(&of_targets, &maxima, &others, &classes, targets, losses);
                 gradients_from_short_lines::<T, M>(&mut block, &classes, &others, targets, upstream, out);
             }
@@ -380,7 +376,8 @@ dispatched! {
                 let terms = difference::<M>((exponential, of_others), (own, rest(exponential, others)));
                 T::from_f64(factor * (terms / (1.0 + others)))
             };
-            let likeliest = position(x.map_or(&*out, |x| &x[i * size + offset..][..out.len()]), max);
+            let logits = x.map_or(&*out, |x| &x[i * size + offset..][..out.len()]);
+            let likeliest = if is_double::<T>() { None } else { position(logits, max) };
             exponentials_of_piece::<T, M>(x, i * size + offset, max, out);
             if is_double::<T>() {
                 for (c, out) in out.iter_mut().enumerate() {

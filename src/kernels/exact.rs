@@ -109,7 +109,8 @@ pub(crate) fn sum_of<T: crate::float::Float>(x: &[T], f: impl Fn(f64) -> f64) ->
     FourSums::total::<T>(sums)
 }
 
-/// The same over the elements of several slices of one length, side by side.
+/// The same over the elements of several slices of one length, side by side. One slice has [`sum_of`]: with the
+/// indices here the compiler fills only half of a register.
 #[inline(always)]
 pub(crate) fn sum_over<T: crate::float::Float, const N: usize>(
     slices: [&[T]; N],

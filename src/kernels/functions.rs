@@ -1,9 +1,9 @@
 //! Exponentials and logarithms to the last digit, as code that the compiler can vectorise.
 //!
-//! All of it is computed in `f64`, but for [`exponential_in_single`]. For `f32` elements that alone makes the result correct but for about
-//! one case in a thousand, with polynomials cut short. For `f64` elements the error of every rounding
-//! that matters is carried along in a second number (`low` below). Which of the two is known when the
-//! code is compiled, from `T`.
+//! All of it is computed in `f64`, but for [`exponential_in_single`]. For `f32` elements that alone makes the
+//! result correct but for about one case in a thousand, with polynomials cut short. For `f64` elements the
+//! error of every rounding that matters is carried along in a second number (`low` below). Which of the two
+//! is known when the code is compiled, from `T`.
 //!
 //! References: J.-M. Muller, Elementary Functions, 3rd ed., chapters 11 and 12 (range reduction, error-free
 //! sums); the series are those of Taylor and of the inverse hyperbolic tangent.

@@ -8,7 +8,7 @@
 use super::exact::add_term;
 use super::functions::{Shift, exponential, exponential_in_single, is_moderate, unit};
 use super::simd::MulAdd;
-use super::softmax::{parts_of_factor, scaled_exponential};
+use super::softmax::{Line, parts_of_factor, scaled_exponential};
 use crate::float::Float;
 
 /// Lines of at most this many elements are short.
@@ -65,9 +65,18 @@ impl<T: Float> ShortLines<T> {
         turn_back(&self.values, self.size, out);
     }
 
+    /// Replaces the logits by their exponentials; what is to be known of each line is its maximum and the sum of
+    /// the others.
+    #[inline(always)]
+    pub fn read<M: MulAdd>(&mut self) -> (Lanes<T>, Lanes<f64>) {
+        let maxima = self.maxima();
+        self.exponentiate::<M>(&maxima);
+        (maxima, self.sums_of_others())
+    }
+
     /// The maximum of what is not nan in each line.
     #[inline(always)]
-    pub fn maxima(&self) -> Lanes<T> {
+    fn maxima(&self) -> Lanes<T> {
         let mut maxima = [T::neg_infinity(); LANES];
         for side in self.sides() {
             for lane in 0..LANES {
@@ -105,7 +114,7 @@ impl<T: Float> ShortLines<T> {
     /// The sums of the exponentials without one maximum each: those that are exactly 1 are counted, and one of
     /// them is left out.
     #[inline(always)]
-    pub fn sums_of_others(&self) -> Lanes<f64> {
+    fn sums_of_others(&self) -> Lanes<f64> {
         let (mut sums, mut errors, mut maxima) = ([0.0; LANES], [0.0; LANES], [-T::one(); LANES]);
         let unit = T::from_f64(unit::<T>());
         for side in self.sides() {
@@ -166,6 +175,14 @@ impl<T: Float> ShortLines<T> {
                 side[lane] = if classes.0[lane] == c { element } else { scaled };
             }
         }
+    }
+}
+
+/// Hands what [`ShortLines::read`] has found to the lines.
+#[inline(always)]
+pub(super) fn write_lines<T: Float>((maxima, others): (&Lanes<T>, &Lanes<f64>), lines: &mut [Line<T>]) {
+    for (line, (&max, &others)) in lines.iter_mut().zip(maxima.iter().zip(others)) {
+        *line = Line { max, others };
     }
 }
 

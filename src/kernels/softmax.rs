@@ -27,7 +27,7 @@
 use super::exact::{Sum, sum_of, sum_over, two_sum};
 use super::functions::{Shift, exponential, exponential_in_single, is_double, is_moderate, log1p, unit};
 use super::parallel;
-use super::short_lines::{LANES, LaneClasses, SHORT, ShortLines};
+use super::short_lines::{LANES, LaneClasses, SHORT, ShortLines, write_lines};
 use super::simd::{MulAdd, dispatched};
 use crate::float::Float;
 
@@ -218,12 +218,8 @@ dispatched! {
             let mut block = ShortLines::new(size);
             for (x, lines) in x.chunks(LANES * size).zip(lines.chunks_mut(LANES)) {
                 block.load(x);
-                let maxima = block.maxima();
-                block.exponentiate::<M>(&maxima);
-                let others = block.sums_of_others();
-                for (line, (&max, &others)) in lines.iter_mut().zip(maxima.iter().zip(&others)) {
-                    *line = Line { max, others };
-                }
+                let (maxima, others) = block.read::<M>();
+                write_lines((&maxima, &others), lines);
             }
             return;
         }
@@ -249,8 +245,8 @@ dispatched! {
             let mut block = ShortLines::new(size);
             for (x, out) in x.chunks(LANES * size).zip(out.chunks_mut(LANES * size)) {
                 block.load(x);
-                block.exponentiate::<M>(&block.maxima());
-                let factors = block.sums_of_others().map(|others| 1.0 / (1.0 + others));
+                let (_, others) = block.read::<M>();
+                let factors = others.map(|others| 1.0 / (1.0 + others));
                 block.scale_and_replace::<M>(&factors, &LaneClasses::none(), &[T::zero(); LANES]);
                 block.store(out);
             }
