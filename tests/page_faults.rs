@@ -15,23 +15,24 @@ fn page_faults() -> u64 {
     after_name.split_whitespace().nth(7).and_then(|field| field.parse().ok()).expect("a count of faults")
 }
 
-/// How many page faults each of 10 steps takes once twenty steps are over, in which the allocator has seen
-/// how large the workspace of a product is.
+/// How many page faults each step takes, until ten in a row have taken as good as none, or 100 steps are over.
+///
+/// The first ones take many: the allocator has to see how large the workspace of a product is, and every thread
+/// touches a stack and a workspace of its own when it takes part for the first time. Afterwards the system may
+/// still move a page. Memory that every step asks for anew is dozens of pages in every step.
 fn page_faults_of_steps(mut step: impl FnMut() -> Result<()>) -> Result<Vec<u64>> {
-    (0..20).try_for_each(|_| step())?;
-    (0..10)
-        .map(|_| {
-            let before = page_faults();
-            step()?;
-            Ok(page_faults() - before)
-        })
-        .collect()
+    let mut faults = Vec::with_capacity(100);
+    while faults.len() < 100 && !are_none(&faults) {
+        let before = page_faults();
+        step()?;
+        faults.push(page_faults() - before);
+    }
+    Ok(faults)
 }
 
-/// Whether the steps take none. A few may, as a thread's stack or an allocator's own tables still grow, or
-/// the system moves a page; memory that every step asks for anew shows in every step.
+/// Whether the last ten steps took none, but for three pages.
 fn are_none(faults: &[u64]) -> bool {
-    faults.iter().filter(|&&faults| faults == 0).count() >= 8
+    faults.last_chunk::<10>().is_some_and(|last| last.iter().sum::<u64>() <= 3)
 }
 
 fn descend(parameters: &mut [Tensor]) -> Result<()> {

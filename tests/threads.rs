@@ -14,7 +14,8 @@ fn bits<T: Float>(tensors: &[Tensor<T>]) -> Bits {
     tensors.iter().flat_map(|tensor| tensor.as_slice().iter().map(|&x| x.to_f64().to_bits())).collect()
 }
 
-/// Runs a computation on 1, 2, 3 and 4 threads.
+/// Runs a computation in pools of 1, 2, 3 and 4 threads, and several times outside of any: there a kernel begins
+/// alone or with helpers, as they happen to be awake.
 fn assert_same_bits(what: &str, compute: impl Fn() -> Result<Bits> + Sync) {
     let on_threads = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
@@ -25,6 +26,10 @@ fn assert_same_bits(what: &str, compute: impl Fn() -> Result<Bits> + Sync) {
     for threads in [2, 3, 4] {
         let differences = on_one.iter().zip(on_threads(threads)).filter(|(a, b)| **a != *b).count();
         assert_eq!(differences, 0, "{what}: elements that differ on {threads} threads");
+    }
+    for _ in 0..3 {
+        let differences = on_one.iter().zip(compute().unwrap()).filter(|(a, b)| **a != *b).count();
+        assert_eq!(differences, 0, "{what}: elements that differ outside of a pool");
     }
 }
 
@@ -119,7 +124,7 @@ fn products<T: Float>() {
         (127, 128, 256), // one block, two, as many as there are, and what the library shares out by itself
         (128, 128, 256),
         (511, 128, 256),
-        (513, 128, 256),
+        (1025, 128, 256),
         (70, 30_000, 3), // blocks that are narrower than a vector
     ] {
         let a = random::<T>(&[rows, depth], 6).requires_grad();

@@ -1,6 +1,8 @@
 //! Matrix products by the `gemm` library.
 #![allow(unsafe_code)] // the one place: a library's kernel takes pointers
 
+#[cfg(feature = "rayon")]
+use super::parallel::let_helpers_sleep;
 use super::parallel::share_out;
 use crate::float::{DType, Float};
 use gemm_common::Parallelism;
@@ -73,8 +75,9 @@ fn product<T: Float>(sizes: [usize; 3], a: Matrix<T>, b: Matrix<T>, out: &mut [T
     if multiplications < 2 * BLOCK {
         return block(sizes, a, b, out, adds, Parallelism::None);
     }
+    let blocks = (multiplications / BLOCK).min(MOST_BLOCKS);
     // Whole tiles of the library, so that no block leaves more lanes of its vectors empty than the last one.
-    let rows_in_block = rows.div_ceil(multiplications / BLOCK).next_multiple_of(32);
+    let rows_in_block = rows.div_ceil(blocks).next_multiple_of(32);
     share_out(out.chunks_mut(rows_in_block * columns).enumerate(), |(index, out)| {
         let (start, rows) = (index * rows_in_block, out.len() / columns);
         let a = Matrix { values: &a.values[start * a.row_stride..], ..a };
@@ -85,9 +88,12 @@ fn product<T: Float>(sizes: [usize; 3], a: Matrix<T>, b: Matrix<T>, out: &mut [T
 /// About as many multiplications as take a thread 50 microseconds: less is not worth the hand-over.
 const BLOCK: usize = 1 << 21;
 
-/// From so many multiplications on the library shares out the work: each block by itself would prepare the
-/// right operand again, and the threads that the library waits for are awake for most of the time.
-const LARGE: usize = 1 << 24;
+/// Each block prepares the right operand again.
+const MOST_BLOCKS: usize = 4;
+
+/// From so many multiplications on the library shares out the work itself, which takes it some time to begin
+/// with, and none to prepare an operand twice.
+const LARGE: usize = 1 << 25;
 
 /// One call of the library.
 fn block<T: Float>(
@@ -130,6 +136,7 @@ fn with_all_threads(call: impl FnOnce(Parallelism) + Send) {
     if rayon::current_num_threads() == 1 {
         return call(Parallelism::None);
     }
+    let_helpers_sleep();
     // The library forks and joins several times. From inside the pool that does not wake a thread each time.
     rayon::scope(|_| call(Parallelism::Rayon(0)));
 }

@@ -4,20 +4,16 @@
 //! the results are the same bits for any number of threads.
 
 /// A chunk should be worth the hand-over to another thread: about this many elements.
-const ELEMENTS_IN_CHUNK: usize = 1 << 15;
-
-/// Fewer chunks are done before another thread has woken up.
-const FEWEST_CHUNKS: usize = 4;
+const ELEMENTS_IN_CHUNK: usize = 1 << 14;
 
 /// How many lines of a size make a chunk.
 pub(crate) fn lines_in_chunk(size: usize) -> usize {
     (ELEMENTS_IN_CHUNK / size.max(1)).max(1)
 }
 
-/// Calls `f` with the index and the elements of every chunk of a slice. A few chunks stay on the calling thread.
+/// Calls `f` with the index and the elements of every chunk of a slice.
 pub(crate) fn for_each_chunk<A: Send>(a: &mut [A], length: usize, f: impl Fn(usize, &mut [A]) + Sync) {
-    let (chunks, f) = (a.chunks_mut(length).enumerate(), |(index, a): (usize, &mut [A])| f(index, a));
-    if chunks.len() < FEWEST_CHUNKS { chunks.for_each(f) } else { share_out(chunks, f) }
+    share_out(a.chunks_mut(length).enumerate(), |(index, a)| f(index, a));
 }
 
 /// The same for chunks of two slices that belong together.
@@ -29,40 +25,204 @@ pub(crate) fn for_each_chunk_of_two<A: Send, B: Send>(
     f: impl Fn(usize, &mut [A], &mut [B]) + Sync,
 ) {
     let pairs = a.chunks_mut(a_length).zip(b.chunks_mut(b_length)).enumerate();
-    let f = |(index, (a, b)): (usize, (&mut [A], &mut [B]))| f(index, a, b);
-    if pairs.len() < FEWEST_CHUNKS { pairs.for_each(f) } else { share_out(pairs, f) }
+    share_out(pairs, |(index, (a, b))| f(index, a, b));
 }
 
-/// Calls `f` with every item, each a piece of work of its own, on as many threads as there are.
-///
-/// It takes tens of microseconds until a thread has woken up. So the calling thread does not hand the work over
-/// and wait, but begins it, and others take items as soon as they are there.
 #[cfg(feature = "rayon")]
-pub(crate) fn share_out<I>(items: I, f: impl Fn(I::Item) + Sync)
-where
-    I: ExactSizeIterator + Send,
-{
-    let threads = items.len().min(rayon::current_num_threads());
-    if threads <= 1 {
-        return items.for_each(f);
-    }
-    let items = std::sync::Mutex::new(items);
-    let next = || items.lock().ok().and_then(|mut items| items.next());
-    let work = || {
-        while let Some(item) = next() {
-            f(item);
-        }
-    };
-    rayon::in_place_scope(|scope| {
-        for _ in 1..threads {
-            scope.spawn(|_| work());
-        }
-        work();
-    });
-}
+pub(crate) use threads::{let_helpers_sleep, share_out};
 
 /// Calls `f` with every item.
 #[cfg(not(feature = "rayon"))]
 pub(crate) fn share_out<I: ExactSizeIterator>(items: I, f: impl Fn(I::Item)) {
     items.for_each(f);
+}
+
+/// Helpers of the calling thread, which stay awake for a while.
+///
+/// It takes tens of microseconds until a thread has woken up, longer than many a kernel runs. So who has work to
+/// share calls the helpers and begins alone; as soon as one is there, they share what is left. A helper without
+/// work keeps looking for some for a moment, because in a training loop the next is not far away.
+#[cfg(feature = "rayon")]
+mod threads {
+    use rayon::{ThreadPool, ThreadPoolBuilder, Yield, current_num_threads, current_thread_index};
+    use std::cell::Cell;
+    use std::hint::spin_loop;
+    use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicUsize, Ordering::SeqCst};
+    use std::sync::{LazyLock, Mutex};
+    use std::time::{Duration, Instant};
+
+    /// One thread fewer than rayon would use, because the calling thread works too; none if they cannot be had.
+    static HELPERS: LazyLock<Option<ThreadPool>> = LazyLock::new(|| {
+        let helpers = current_num_threads() - 1;
+        let pool = ThreadPoolBuilder::new().num_threads(helpers).thread_name(|i| format!("tapegrad-{i}"));
+        if helpers == 0 { None } else { pool.build().ok() }
+    });
+
+    /// How many helpers are awake and without work. What it says may be past already; so it decides who works, and
+    /// never what is computed.
+    static IDLE: AtomicIsize = AtomicIsize::new(0);
+
+    /// Whether the helpers have been called, and none has gone to sleep or was sent to since.
+    static CALLED: AtomicBool = AtomicBool::new(false);
+
+    /// How many callers have begun alone, and wait for one to come.
+    static WAITING: AtomicIsize = AtomicIsize::new(0);
+
+    thread_local! {
+        /// Whether this thread is a helper that is awake.
+        static IS_AWAKE: Cell<bool> = const { Cell::new(false) };
+    }
+
+    /// How long a helper looks for work, and how long the calling thread looks out for the last helper to be
+    /// done, before they go to sleep.
+    const PATIENCE: Duration = Duration::from_millis(1);
+
+    /// Calls `f` with every item, each a piece of work of its own, on as many threads as there are.
+    pub(crate) fn share_out<I>(mut items: I, f: impl Fn(I::Item) + Sync)
+    where
+        I: ExactSizeIterator + Send,
+    {
+        if items.len() < 2 {
+            return items.for_each(f);
+        }
+        if current_thread_index().is_some() {
+            // Inside somebody's pool its own threads help.
+            let others = (current_num_threads() - 1).min(items.len() - 1);
+            let work = in_turns(items, f);
+            return rayon::in_place_scope(|scope| {
+                (0..others).for_each(|_| scope.spawn(|_| work()));
+                work();
+            });
+        }
+        let Some(helpers) = HELPERS.as_ref() else { return items.for_each(f) };
+        if !CALLED.swap(true, SeqCst) {
+            helpers.spawn(|| rayon::spawn_broadcast(|_| stay_awake()));
+        }
+        let waiting = Counted::by(1, &WAITING);
+        while IDLE.load(SeqCst) <= 0
+            && let Some(item) = items.next()
+        {
+            f(item);
+        }
+        drop(waiting);
+        if items.len() < 2 {
+            return items.for_each(f);
+        }
+        let others = helpers.current_num_threads().min(items.len() - 1);
+        let work = in_turns(items, f);
+        let unfinished = AtomicUsize::new(others);
+        helpers.in_place_scope(|scope| {
+            for _ in 0..others {
+                scope.spawn(|_| {
+                    let busy = Counted::by(-1, &IDLE);
+                    work();
+                    drop(busy);
+                    unfinished.fetch_sub(1, SeqCst);
+                });
+            }
+            work();
+            // The scope would wait asleep.
+            let start = Instant::now();
+            while unfinished.load(SeqCst) > 0 && start.elapsed() < PATIENCE {
+                spin_loop();
+            }
+        });
+    }
+
+    /// What several threads may run at once: it takes one item after the other, until there are none.
+    fn in_turns<I: Iterator + Send>(items: I, f: impl Fn(I::Item) + Sync) -> impl Fn() + Sync {
+        let items = Mutex::new(items);
+        let next = move || items.lock().ok().and_then(|mut items| items.next());
+        move || {
+            while let Some(item) = next() {
+                f(item);
+            }
+        }
+    }
+
+    /// A change to a counter that is taken back at the end, a panic included.
+    struct Counted<'a>(isize, &'a AtomicIsize);
+
+    impl<'a> Counted<'a> {
+        fn by(change: isize, counter: &'a AtomicIsize) -> Self {
+            counter.fetch_add(change, SeqCst);
+            Counted(change, counter)
+        }
+    }
+
+    impl Drop for Counted<'_> {
+        fn drop(&mut self) {
+            self.1.fetch_sub(self.0, SeqCst);
+        }
+    }
+
+    /// Leaves the processor to threads of others.
+    pub(crate) fn let_helpers_sleep() {
+        CALLED.store(false, SeqCst);
+    }
+
+    /// Looks for work until there has been none for a while, or until there is to be none. Who waits for help
+    /// with a long piece of work gets it.
+    fn stay_awake() {
+        if IS_AWAKE.replace(true) {
+            return;
+        }
+        let _idle = Counted::by(1, &IDLE);
+        CALLED.store(true, SeqCst);
+        let mut last_work = Instant::now();
+        while WAITING.load(SeqCst) > 0 || CALLED.load(SeqCst) && last_work.elapsed() < PATIENCE {
+            match rayon::yield_now() {
+                Some(Yield::Executed) => last_work = Instant::now(),
+                _ => spin_loop(),
+            }
+        }
+        IS_AWAKE.set(false);
+        CALLED.store(false, SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+    /// Every chunk is visited once, with its own index, by several callers at once, who find the helpers asleep,
+    /// waking up, awake and busy.
+    #[test]
+    fn every_chunk_is_visited_once() {
+        let visit_all = |length: usize, pause: usize| {
+            let mut visits = vec![0u32; length];
+            let calls = AtomicUsize::new(0);
+            for_each_chunk(&mut visits, 100, |index, chunk| {
+                (0..pause).for_each(|_| std::hint::spin_loop());
+                chunk.iter_mut().enumerate().for_each(|(i, visit)| *visit += (index * 100 + i) as u32);
+                calls.fetch_add(1, Relaxed);
+            });
+            assert!(visits.iter().enumerate().all(|(i, &visit)| visit == i as u32), "{length}");
+            assert_eq!(calls.into_inner(), length.div_ceil(100));
+        };
+        std::thread::scope(|scope| {
+            for caller in 0..3 {
+                scope.spawn(move || {
+                    for (length, pause) in
+                        [(0, 0), (99, 10), (101, 100), (1_000, 1_000), (30_007, 10), (5_000, 2_000)]
+                    {
+                        (0..20 + caller).for_each(|_| visit_all(length, pause));
+                        std::thread::sleep(std::time::Duration::from_millis(2));
+                    }
+                });
+            }
+        });
+    }
+
+    #[test]
+    fn pairs_of_chunks_stay_together() {
+        let (mut a, mut b) = (vec![0; 1_003], vec![0; 502]);
+        for_each_chunk_of_two(&mut a, 2, &mut b, 1, |index, a, b| {
+            a.fill(index);
+            b.fill(a.len());
+        });
+        assert!(a.iter().enumerate().all(|(i, &a)| a == i / 2));
+        assert!(b[..501].iter().all(|&b| b == 2) && b[501] == 1);
+    }
 }
