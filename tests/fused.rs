@@ -435,3 +435,45 @@ fn cross_entropy_in_f32_equals_its_composition_for_every_number_of_rows_and_clas
         }
     }
 }
+
+/// Long lines are read with a guess of their maximum. Wherever that stands, and however far from the guess it is,
+/// loss and gradient have the digits that the same logits give in f64, where nothing is guessed.
+#[test]
+fn long_lines_have_all_digits_wherever_their_maximum_stands() {
+    let ulps = |actual: f32, exact: f64| {
+        let spacing = exact.abs().max(f64::from(f32::MIN_POSITIVE)).log2().floor() - 23.0;
+        (f64::from(actual) - exact).abs() / spacing.exp2()
+    };
+    let (classes, mut rng) = (4_100, rng(89));
+    for margin in [0.0, 0.3, 2.0, 6.0, 11.0, 16.0, 17.5, 19.9, 20.1, 35.0, 60.0, 95.0, 3e4] {
+        for place in [0, 1_023, 1_024, 2_500, classes - 1] {
+            let mut logits = Tensor::<f32>::randn([4, classes], &mut rng).unwrap().to_vec();
+            (0..4).for_each(|row| logits[row * classes + place] = margin);
+            let target = Indices::new([place, 7, (place + 1) % classes, 3_000]).unwrap();
+            let leaf = Tensor::from_vec(logits, [4, classes]).unwrap().requires_grad();
+            let result = leaf.detach().requires_grad();
+            let exact = leaf.detach().to_f64().unwrap().requires_grad();
+            let losses = CrossEntropyLoss::new().reduction(Reduction::None).forward(&leaf, &target).unwrap();
+            let exact_losses =
+                CrossEntropyLoss::new().reduction(Reduction::None).forward(&exact, &target).unwrap();
+            for (&loss, &exact) in losses.as_slice().iter().zip(exact_losses.as_slice()) {
+                assert!(ulps(loss, exact) <= 2.0, "margin {margin}, {place}: loss {loss}, exact {exact}");
+            }
+            // The gradient of a sum may be computed along with it, that of a result later and in place.
+            let sum = CrossEntropyLoss::new().reduction(Reduction::Sum);
+            sum.forward(&leaf, &target).unwrap().backward().unwrap();
+            let of_result = CrossEntropyLoss::new()
+                .reduction(Reduction::None)
+                .forward(&result.mul(1.0).unwrap(), &target);
+            of_result.unwrap().sum(..).unwrap().backward().unwrap();
+            exact_losses.sum(..).unwrap().backward().unwrap();
+            for gradient in [&leaf, &result].map(|x| x.grad().unwrap()) {
+                let pairs = gradient.as_slice().iter().zip(exact.grad().unwrap().to_vec());
+                for (i, (&gradient, exact)) in pairs.enumerate() {
+                    let what = format!("margin {margin}, {place}, element {i}");
+                    assert!(ulps(gradient, exact) <= 4.0, "{what}: gradient {gradient}, exact {exact}");
+                }
+            }
+        }
+    }
+}

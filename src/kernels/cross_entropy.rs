@@ -298,12 +298,13 @@ dispatched! {
         let mut lines = vec![Line::default(); losses.len()];
         let in_and_out = x.chunks_exact(size).zip(out.chunks_exact_mut(size));
         for (i, ((x, out), line)) in in_and_out.zip(&mut lines).enumerate() {
-            *line = exponentiate_line::<T, M>(x, out);
+            let excess;
+            (*line, excess) = exponentiate_line::<T, M>(x, out);
             match targets.class(i) {
                 Some(class) => {
                     let factor = targets.factor(i, line.others, upstream);
-                    let exponential = out[class].to_f64() / unit::<T>();
-                    scale_exponentials::<T, M>(out, factor);
+                    let exponential = one_exponential::<T, M>(x[class], line.max);
+                    scale_exponentials::<T, M>(out, factor / excess);
                     out[class] = T::from_f64(-factor * rest(exponential, line.others));
                 }
                 None => out.fill(T::zero()),

@@ -25,7 +25,7 @@
 //! a time ([`super::short_lines`]), long ones in pieces that stay in the fastest cache.
 
 use super::exact::{Sum, sum_of, sum_over, two_sum};
-use super::functions::{Shift, exponential, exponential_in_single, is_double, is_moderate, log1p, unit};
+use super::functions::{Shift, exp, exponential, exponential_in_single, is_double, is_moderate, log1p, unit};
 use super::parallel;
 use super::short_lines::{LANES, LaneClasses, SHORT, ShortLines, write_lines};
 use super::simd::{MulAdd, dispatched};
@@ -93,11 +93,18 @@ fn sum_but_maxima<T: Float>(exponentials: &[T]) -> (Sum, f64) {
 /// Below this, the sum of the others has lost digits to the 1 of the maximum, and is taken again without it.
 const SMALL: f64 = 1.0 / 4096.0;
 
+/// How far below the maximum a guess of it may be: exponentials as many times too large are far from infinite.
+const FARTHEST: f64 = 20.0;
+
+#[inline(always)]
+fn greater<T: Float>(a: T, b: T) -> T {
+    if b > a { b } else { a }
+}
+
 /// The maximum of what is not nan; -inf of nothing.
 #[inline(always)]
 pub(super) fn maximum<T: Float>(x: &[T]) -> T {
     const LANES: usize = 32; // more than in sums: a maximum takes less time
-    let greater = |a: T, b: T| if b > a { b } else { a };
     let mut lanes = [T::neg_infinity(); LANES];
     let chunks = x.chunks_exact(LANES);
     let rest = chunks.remainder().iter().fold(T::neg_infinity(), |max, &x| greater(max, x));
@@ -112,48 +119,42 @@ pub(super) fn maximum<T: Float>(x: &[T]) -> T {
     lanes.iter().fold(rest, |max, &x| greater(max, x))
 }
 
-/// `out = exp(x - m)` in [`unit`]s for one line, and what is to be known of it. The exponentials stay in the
-/// cache for whoever needs them next.
+/// Reads one line: what is to be known of it, `out = exp(x - m)` in [`unit`]s, which stay in the cache for whoever
+/// needs them next, and how many times too large these are. An `out` of one block, shorter than the line, holds
+/// one block after the other.
+///
+/// Looking for the maximum m first would take as long as fetching the line from memory. So exponentials are
+/// shifted by a guess, the maximum of the first block. Once m is known, so is how many times too large they are:
+/// exp(m - guess). Where that is too much, or the others are so few that they lost digits, the line is read again.
 #[inline(always)]
-pub(super) fn exponentiate_line<T: Float, M: MulAdd>(x: &[T], out: &mut [T]) -> Line<T> {
-    let max = maximum(x);
-    let mut sum = Sum::default();
-    for (x, out) in x.chunks(BLOCK).zip(out.chunks_mut(BLOCK)) {
-        exponentials::<T, M>(Some(x), max, out);
+pub(super) fn exponentiate_line<T: Float, M: MulAdd>(x: &[T], out: &mut [T]) -> (Line<T>, f64) {
+    let is_whole = out.len() == x.len();
+    let start_of = |block: usize| if is_whole { block * BLOCK } else { 0 };
+    let guess = maximum(&x[..x.len().min(BLOCK)]);
+    let guess = if is_moderate(guess) { guess } else { maximum(x) };
+    let (mut max, mut sum) = (guess, Sum::default());
+    for (block, x) in x.chunks(BLOCK).enumerate() {
+        let out = &mut out[start_of(block)..][..x.len()];
+        exponentials::<T, M>(Some(x), guess, out);
         sum.add_sum(sum_all(out));
+        max = greater(max, maximum(x));
     }
-    let mut others = sum.without(unit::<T>()) / unit::<T>();
-    if !(others >= SMALL) {
-        let mut apart = Others::of_nothing();
-        for out in out.chunks(BLOCK) {
-            apart.add(out);
-        }
-        others = apart.total::<T>();
+    let distance = if max == guess { 0.0 } else { max.to_f64() - guess.to_f64() };
+    let excess = exp::<f64, M>(distance, 0.0);
+    let of_maximum = one_exponential::<T, M>(max, guess) * unit::<T>();
+    let others = sum.without(of_maximum) / (unit::<T>() * excess);
+    if others >= SMALL && distance < FARTHEST {
+        return (Line { max, others }, excess);
     }
-    Line { max, others }
-}
-
-/// The same without the exponentials.
-#[inline(always)]
-fn read_line<T: Float, M: MulAdd>(x: &[T], buffer: &mut [T; BLOCK]) -> Line<T> {
-    let max = maximum(x);
-    let mut sum = Sum::default();
-    for x in x.chunks(BLOCK) {
-        let out = &mut buffer[..x.len()];
-        exponentials::<T, M>(Some(x), max, out);
-        sum.add_sum(sum_all(out));
-    }
-    let mut others = sum.without(unit::<T>()) / unit::<T>();
-    if !(others >= SMALL) {
-        let mut apart = Others::of_nothing();
-        for x in x.chunks(BLOCK) {
-            let out = &mut buffer[..x.len()];
+    let mut apart = Others::of_nothing();
+    for (block, x) in x.chunks(BLOCK).enumerate() {
+        let out = &mut out[start_of(block)..][..x.len()];
+        if max != guess || !is_whole {
             exponentials::<T, M>(Some(x), max, out);
-            apart.add(out);
         }
-        others = apart.total::<T>();
+        apart.add(out);
     }
-    Line { max, others }
+    (Line { max, others: apart.total::<T>() }, 1.0)
 }
 
 /// The sum of a line's exponentials without one maximum, from the sums of its pieces without their maxima and
@@ -225,7 +226,8 @@ dispatched! {
         }
         let mut buffer = [T::zero(); BLOCK];
         for (x, line) in x.chunks_exact(size).zip(lines) {
-            *line = read_line::<T, M>(x, &mut buffer);
+            let out = &mut buffer[..x.len().min(BLOCK)];
+            (*line, _) = exponentiate_line::<T, M>(x, out);
         }
     }
 
@@ -253,8 +255,8 @@ dispatched! {
             return;
         }
         for (x, out) in x.chunks_exact(size).zip(out.chunks_exact_mut(size)) {
-            let line = exponentiate_line::<T, M>(x, out);
-            scale_exponentials::<T, M>(out, 1.0 / (1.0 + line.others));
+            let (line, excess) = exponentiate_line::<T, M>(x, out);
+            scale_exponentials::<T, M>(out, 1.0 / (1.0 + line.others) / excess);
         }
     }
 
@@ -508,6 +510,60 @@ mod tests {
                     assert!((out - x.exp() / total).abs() < 1e-14 * out, "size {size}");
                 }
             }
+        }
+    }
+
+    /// Lines of several blocks in f32, whose maximum is not the one that was guessed, beside the same numbers in
+    /// f64, where nothing is guessed.
+    #[test]
+    fn a_maximum_after_the_first_block_is_as_good_as_one_in_it() {
+        let ulps = |found: f32, exact: f64| {
+            let spacing =
+                f64::from(exact.abs() as f32).max(f64::from(f32::MIN_POSITIVE)).log2().floor() - 23.0;
+            (f64::from(found) - exact).abs() / spacing.exp2()
+        };
+        for distance in [0.0f32, 0.01, 1.0, 3.7, 10.0, 13.9, 14.6, 20.5, 43.7, 44.4, 88.0, 4000.0, 1e30] {
+            for (place, offset) in [(1024, 0.0f32), (3_000, -70.3), (5_000, 4094.0)] {
+                let mut x: Vec<f32> =
+                    (0..5_001).map(|i| offset - ((i * 7919) % 1000) as f32 * 0.01).collect();
+                x[place] = offset + distance;
+                let double: Vec<f64> = x.iter().map(|&x| f64::from(x)).collect();
+                let (mut p, mut exact) = (vec![0.0f32; 5_001], vec![0.0f64; 5_001]);
+                softmax_lines(&x, x.len(), &mut p);
+                softmax_lines(&double, x.len(), &mut exact);
+                let worst = p.iter().zip(&exact).map(|(&p, &exact)| ulps(p, exact)).fold(0.0, f64::max);
+                assert!(worst < 1.7, "softmax at a distance of {distance}, {place}: {worst} ulp");
+                let (mut log_p, mut exact) = (vec![0.0f32; 5_001], vec![0.0f64; 5_001]);
+                log_softmax_lines(&x, x.len(), &mut log_p);
+                log_softmax_lines(&double, x.len(), &mut exact);
+                let worst = log_p.iter().zip(&exact).map(|(&p, &exact)| ulps(p, exact)).fold(0.0, f64::max);
+                assert!(worst < 1.0, "log_softmax at a distance of {distance}, {place}: {worst} ulp");
+            }
+        }
+    }
+
+    #[test]
+    fn what_comes_after_the_first_block_may_be_infinite_or_nan() {
+        let line = |first: f32, place: usize, late: f32| {
+            let mut x = vec![first; 2_100];
+            x[place] = late;
+            let mut p = vec![0.0; x.len()];
+            softmax_lines(&x, x.len(), &mut p);
+            let mut lse = [0.0];
+            logsumexp_lines(&x, x.len(), &mut lse);
+            (p, lse[0])
+        };
+        let inf = f32::INFINITY;
+        let (p, lse) = line(-inf, 2_000, 5.0);
+        assert!(p.iter().enumerate().all(|(i, &p)| p == if i == 2_000 { 1.0 } else { 0.0 }) && lse == 5.0);
+        let (p, lse) = line(5.0, 1_024, -inf);
+        assert!(p[1_024] == 0.0 && p.iter().filter(|&&p| p == 1.0 / 2_099.0).count() == 2_099);
+        assert_eq!(lse, (5.0 + 2_099f64.ln()) as f32);
+        for first in [0.0, -inf] {
+            let (p, lse) = line(first, 1_500, inf);
+            assert!(p[1_500].is_nan() && lse == inf);
+            let (p, lse) = line(first, 1_500, f32::NAN);
+            assert!(p.iter().all(|p| p.is_nan()) && lse.is_nan());
         }
     }
 }
