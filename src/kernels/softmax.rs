@@ -93,8 +93,8 @@ fn sum_but_maxima<T: Float>(exponentials: &[T]) -> (Sum, f64) {
 /// Below this, the sum of the others has lost digits to the 1 of the maximum, and is taken again without it.
 const SMALL: f64 = 1.0 / 4096.0;
 
-/// How far below the maximum a guess of it may be: exponentials as many times too large are far from infinite.
-const FARTHEST: f64 = 20.0;
+/// Exponentials fewer times too large than this are far from infinite.
+const MOST_EXCESS: f64 = 1e9;
 
 #[inline(always)]
 fn greater<T: Float>(a: T, b: T) -> T {
@@ -137,13 +137,17 @@ pub(super) fn exponentiate_line<T: Float, M: MulAdd>(x: &[T], out: &mut [T]) -> 
         let out = &mut out[start_of(block)..][..x.len()];
         exponentials::<T, M>(Some(x), guess, out);
         sum.add_sum(sum_all(out));
-        max = greater(max, maximum(x));
+        if block > 0 {
+            max = greater(max, maximum(x));
+        }
     }
-    let distance = if max == guess { 0.0 } else { max.to_f64() - guess.to_f64() };
-    let excess = exp::<f64, M>(distance, 0.0);
-    let of_maximum = one_exponential::<T, M>(max, guess) * unit::<T>();
+    let (mut of_maximum, mut excess) = (unit::<T>(), 1.0);
+    if max != guess {
+        of_maximum *= one_exponential::<T, M>(max, guess);
+        excess = exp::<f64, M>(max.to_f64() - guess.to_f64(), 0.0);
+    }
     let others = sum.without(of_maximum) / (unit::<T>() * excess);
-    if others >= SMALL && distance < FARTHEST {
+    if others >= SMALL && excess < MOST_EXCESS {
         return (Line { max, others }, excess);
     }
     let mut apart = Others::of_nothing();
