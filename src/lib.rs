@@ -88,7 +88,7 @@
 //!
 //! | feature | what it adds |
 //! |---|---|
-//! | `rayon` (default) | several threads; the results are the same bits without it |
+//! | `rayon` (default) | several threads: as many as there are processors, or as `RAYON_NUM_THREADS` says. Those that help stay awake for a millisecond in case that there is more to do. The results are the same bits without it |
 //! | `safetensors` | the module `io` |
 //! | `ndarray` | conversions from and to the arrays of the `ndarray` crate |
 //! | `serde` | tensors and the state of optimizers in any format of serde |
