@@ -4,6 +4,7 @@
 #[cfg(feature = "rayon")]
 use super::parallel::let_helpers_sleep;
 use super::parallel::share_out;
+use super::small_matmul::small_product;
 use crate::float::{DType, Float};
 use gemm_common::Parallelism;
 use gemm_common::gemm::{get_rhs_packing_threshold, set_rhs_packing_threshold};
@@ -17,7 +18,12 @@ pub(crate) struct Matrix<'a, T> {
     pub column_stride: usize,
 }
 
-impl<T> Matrix<'_, T> {
+impl<T: Copy> Matrix<'_, T> {
+    #[inline(always)]
+    pub fn at(&self, row: usize, column: usize) -> T {
+        self.values[row * self.row_stride + column * self.column_stride]
+    }
+
     fn transposed(self) -> Self {
         Matrix { row_stride: self.column_stride, column_stride: self.row_stride, ..self }
     }
@@ -95,7 +101,7 @@ const MOST_BLOCKS: usize = 4;
 /// with, and none to prepare an operand twice.
 const LARGE: usize = 1 << 25;
 
-/// One call of the library.
+/// A product without the library, or one call of it.
 fn block<T: Float>(
     sizes: [usize; 3],
     a: Matrix<T>,
@@ -104,6 +110,9 @@ fn block<T: Float>(
     adds: bool,
     threads: Parallelism,
 ) {
+    if small_product(sizes, a, b, out, adds) {
+        return;
+    }
     match T::DTYPE {
         DType::F32 => {
             let (gemm_f32, out) = (gemm_f32::gemm::f32::get_gemm_fn(), bytemuck::cast_slice_mut(out));
@@ -316,6 +325,16 @@ mod tests {
         ] {
             assert_products_are_right::<f32>(sizes);
             assert_products_are_right::<f64>(sizes);
+        }
+    }
+
+    #[test]
+    fn products_of_few_rows_and_columns_are_right() {
+        for (few, also_few) in (1..=5).flat_map(|few| (1..=5).map(move |also_few| (few, also_few))) {
+            for many in [1, 2, 6, 101, 1024, 1025] {
+                assert_products_are_right::<f32>([few, many, also_few]);
+                assert_products_are_right::<f64>([many, few, also_few]);
+            }
         }
     }
 

@@ -14,4 +14,5 @@ pub(crate) mod reduce;
 pub(crate) mod scratch;
 mod short_lines;
 pub(crate) mod simd;
+mod small_matmul;
 pub(crate) mod softmax;
