@@ -166,7 +166,8 @@ impl<T: Float> Shift<T> {
     }
 }
 
-/// [`exponential`] for `f32` with the arithmetic of `f32`, which does twice as many at once.
+/// [`exponential`] for `f32` with the arithmetic of `f32`, which does twice as many at once; for x - max < 43, where
+/// max need not be the maximum. Beyond that the exponent wraps around, and the result is no number of use.
 ///
 /// With n = round((x - max) / ln 2), what remains is r = x - (max + n ln 2). The sum in brackets is taken
 /// as a part with few digits, which is exact and close to x, and a small rest. So nothing is rounded at the

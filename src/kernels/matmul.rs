@@ -84,7 +84,7 @@ fn product<T: Float>(sizes: [usize; 3], a: Matrix<T>, b: Matrix<T>, out: &mut [T
     let blocks = (multiplications / BLOCK).min(MOST_BLOCKS);
     // Whole tiles of the library, so that no block leaves more lanes of its vectors empty than the last one.
     let rows_in_block = rows.div_ceil(blocks).next_multiple_of(32);
-    share_out(out.chunks_mut(rows_in_block * columns).enumerate(), |(index, out)| {
+    share_out(out.chunks_mut(rows_in_block * columns).enumerate(), false, |(index, out)| {
         let (start, rows) = (index * rows_in_block, out.len() / columns);
         let a = Matrix { values: &a.values[start * a.row_stride..], ..a };
         block([rows, depth, columns], a, b, out, adds, Parallelism::None);
@@ -94,7 +94,8 @@ fn product<T: Float>(sizes: [usize; 3], a: Matrix<T>, b: Matrix<T>, out: &mut [T
 /// About as many multiplications as take a thread 50 microseconds: less is not worth the hand-over.
 const BLOCK: usize = 1 << 21;
 
-/// Each block prepares the right operand again.
+/// Each block prepares the right operand again: a few are enough for two threads to come out even, and more were
+/// slower there. Nobody has measured on many.
 const MOST_BLOCKS: usize = 4;
 
 /// From so many multiplications on the library shares out the work itself, which takes it some time to begin

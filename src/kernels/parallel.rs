@@ -6,6 +6,9 @@
 /// A chunk should be worth the hand-over to another thread: about this many elements.
 const ELEMENTS_IN_CHUNK: usize = 1 << 14;
 
+/// Work of at least so many elements takes longer than waking up a thread.
+const LONG: usize = 8 * ELEMENTS_IN_CHUNK;
+
 /// How many lines of a size make a chunk.
 pub(crate) fn lines_in_chunk(size: usize) -> usize {
     (ELEMENTS_IN_CHUNK / size.max(1)).max(1)
@@ -13,7 +16,7 @@ pub(crate) fn lines_in_chunk(size: usize) -> usize {
 
 /// Calls `f` with the index and the elements of every chunk of a slice.
 pub(crate) fn for_each_chunk<A: Send>(a: &mut [A], length: usize, f: impl Fn(usize, &mut [A]) + Sync) {
-    share_out(a.chunks_mut(length).enumerate(), |(index, a)| f(index, a));
+    share_out(a.chunks_mut(length).enumerate(), length >= LONG, |(index, a)| f(index, a));
 }
 
 /// The same for chunks of two slices that belong together.
@@ -25,7 +28,7 @@ pub(crate) fn for_each_chunk_of_two<A: Send, B: Send>(
     f: impl Fn(usize, &mut [A], &mut [B]) + Sync,
 ) {
     let pairs = a.chunks_mut(a_length).zip(b.chunks_mut(b_length)).enumerate();
-    share_out(pairs, |(index, (a, b))| f(index, a, b));
+    share_out(pairs, a_length >= LONG, |(index, (a, b))| f(index, a, b));
 }
 
 #[cfg(feature = "rayon")]
@@ -33,7 +36,7 @@ pub(crate) use threads::{let_helpers_sleep, share_out};
 
 /// Calls `f` with every item.
 #[cfg(not(feature = "rayon"))]
-pub(crate) fn share_out<I: ExactSizeIterator>(items: I, f: impl Fn(I::Item)) {
+pub(crate) fn share_out<I: ExactSizeIterator>(items: I, _are_long: bool, f: impl Fn(I::Item)) {
     items.for_each(f);
 }
 
@@ -41,14 +44,15 @@ pub(crate) fn share_out<I: ExactSizeIterator>(items: I, f: impl Fn(I::Item)) {
 ///
 /// It takes tens of microseconds until a thread has woken up, longer than many a kernel runs. So who has work to
 /// share calls the helpers and begins alone; as soon as one is there, they share what is left. A helper without
-/// work keeps looking for some for a moment, because in a training loop the next is not far away.
+/// work keeps looking for some for a moment, because in a training loop the next is not far away. Whoever looks or
+/// waits offers the processor to others all the time: on a busy machine somebody may need it for this very work.
 #[cfg(feature = "rayon")]
 mod threads {
     use rayon::{ThreadPool, ThreadPoolBuilder, Yield, current_num_threads, current_thread_index};
     use std::cell::Cell;
-    use std::hint::spin_loop;
-    use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicUsize, Ordering::SeqCst};
+    use std::sync::atomic::{AtomicBool, AtomicIsize, Ordering::SeqCst};
     use std::sync::{LazyLock, Mutex};
+    use std::thread::yield_now;
     use std::time::{Duration, Instant};
 
     /// One thread fewer than rayon would use, because the calling thread works too; none if they cannot be had.
@@ -62,7 +66,8 @@ mod threads {
     /// never what is computed.
     static IDLE: AtomicIsize = AtomicIsize::new(0);
 
-    /// Whether the helpers have been called, and none has gone to sleep or was sent to since.
+    /// Whether the helpers have been called, and none has gone, or was sent, to sleep since. The first who goes takes
+    /// all along: where one of them sleeps, rayon would wake it up for every piece of work.
     static CALLED: AtomicBool = AtomicBool::new(false);
 
     /// How many callers have begun alone, and wait for one to come.
@@ -77,8 +82,9 @@ mod threads {
     /// done, before they go to sleep.
     const PATIENCE: Duration = Duration::from_millis(1);
 
-    /// Calls `f` with every item, each a piece of work of its own, on as many threads as there are.
-    pub(crate) fn share_out<I>(mut items: I, f: impl Fn(I::Item) + Sync)
+    /// Calls `f` with every item, each a piece of work of its own, on as many threads as there are. Items that take
+    /// longer than waking up a thread are shared from the first one on. `f` does not share out work itself.
+    pub(crate) fn share_out<I>(mut items: I, are_long: bool, f: impl Fn(I::Item) + Sync)
     where
         I: ExactSizeIterator + Send,
     {
@@ -95,36 +101,37 @@ mod threads {
             });
         }
         let Some(helpers) = HELPERS.as_ref() else { return items.for_each(f) };
-        if !CALLED.swap(true, SeqCst) {
-            helpers.spawn(|| rayon::spawn_broadcast(|_| stay_awake()));
+        if !are_long {
+            if !CALLED.swap(true, SeqCst) {
+                helpers.spawn(|| rayon::spawn_broadcast(|_| stay_awake()));
+            }
+            let _waiting = Counted::by(1, &WAITING);
+            while IDLE.load(SeqCst) <= 0
+                && let Some(item) = items.next()
+            {
+                f(item);
+            }
         }
-        let waiting = Counted::by(1, &WAITING);
-        while IDLE.load(SeqCst) <= 0
-            && let Some(item) = items.next()
-        {
-            f(item);
-        }
-        drop(waiting);
         if items.len() < 2 {
             return items.for_each(f);
         }
         let others = helpers.current_num_threads().min(items.len() - 1);
-        let work = in_turns(items, f);
-        let unfinished = AtomicUsize::new(others);
+        let work = &in_turns(items, f);
+        let unfinished = AtomicIsize::new(0);
         helpers.in_place_scope(|scope| {
             for _ in 0..others {
-                scope.spawn(|_| {
-                    let busy = Counted::by(-1, &IDLE);
+                let begun = Counted::by(1, &unfinished);
+                scope.spawn(move |_| {
+                    let _begun = begun;
+                    let _busy = IS_AWAKE.get().then(|| Counted::by(-1, &IDLE));
                     work();
-                    drop(busy);
-                    unfinished.fetch_sub(1, SeqCst);
                 });
             }
             work();
             // The scope would wait asleep.
             let start = Instant::now();
             while unfinished.load(SeqCst) > 0 && start.elapsed() < PATIENCE {
-                spin_loop();
+                yield_now();
             }
         });
     }
@@ -173,7 +180,7 @@ mod threads {
         while WAITING.load(SeqCst) > 0 || CALLED.load(SeqCst) && last_work.elapsed() < PATIENCE {
             match rayon::yield_now() {
                 Some(Yield::Executed) => last_work = Instant::now(),
-                _ => spin_loop(),
+                _ => yield_now(),
             }
         }
         IS_AWAKE.set(false);

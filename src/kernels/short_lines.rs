@@ -8,7 +8,7 @@
 use super::exact::add_term;
 use super::functions::{Shift, exponential, exponential_in_single, is_moderate, unit};
 use super::simd::MulAdd;
-use super::softmax::{Line, parts_of_factor, scaled_exponential};
+use super::softmax::{Line, has_digits, parts_of_factor, scaled_exponential};
 use crate::float::Float;
 
 /// Lines of at most this many elements are short.
@@ -158,11 +158,11 @@ impl<T: Float> ShortLines<T> {
         for lane in 0..LANES {
             (high[lane], low[lane]) = parts_of_factor::<T>(factors[lane]);
         }
-        let are_normal = all_lanes(&high, |high| high.abs() >= T::min_positive_value());
+        let have_digits = all_lanes(&high, has_digits);
         for (c, side) in self.sides_mut().iter_mut().enumerate() {
             let c = T::from_f64(c as f64);
-            if !M::IS_FUSED || !are_normal {
-                // A tiny factor would lose its digits, and two roundings would show in the sum of a line.
+            if !M::IS_FUSED || !have_digits {
+                // Two roundings would show in the sum of a line.
                 for lane in 0..LANES {
                     let (scaled, element) = (scaled_exponential(side[lane], factors[lane]), elements[lane]);
                     side[lane] = if classes.0[lane] == c { element } else { scaled };

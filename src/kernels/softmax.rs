@@ -9,7 +9,8 @@
 //! logsumexp   = m + log1p(others)
 //! ```
 //!
-//! Three things keep the digits. The shift makes overflow impossible. The maximum, whose term is exactly
+//! Three things keep the digits. The shift makes overflow impossible (that by a first guess of m, in
+//! [`exponentiate_line`], where the guess is good enough). The maximum, whose term is exactly
 //! 1, is left out of the sum, so that `log1p` sees the small sum itself and not what is left of it after
 //! an addition to 1: a confident prediction has a small loss, not 0. And nothing of x - m is lost: what
 //! the subtraction rounds away is computed exactly and fed into the exponential; for a large margin it is
@@ -93,7 +94,8 @@ fn sum_but_maxima<T: Float>(exponentials: &[T]) -> (Sum, f64) {
 /// Below this, the sum of the others has lost digits to the 1 of the maximum, and is taken again without it.
 const SMALL: f64 = 1.0 / 4096.0;
 
-/// Exponentials fewer times too large than this are far from infinite.
+/// Exponentials fewer times too large than this still have their exponents. Larger ones are no numbers of use, and
+/// not infinite either; so their excess is not seen in them, but computed apart.
 const MOST_EXCESS: f64 = 1e9;
 
 #[inline(always)]
@@ -119,9 +121,9 @@ pub(super) fn maximum<T: Float>(x: &[T]) -> T {
     lanes.iter().fold(rest, |max, &x| greater(max, x))
 }
 
-/// Reads one line: what is to be known of it, `out = exp(x - m)` in [`unit`]s, which stay in the cache for whoever
-/// needs them next, and how many times too large these are. An `out` of one block, shorter than the line, holds
-/// one block after the other.
+/// Reads one line: what is to be known of it, `out = excess exp(x - m)` in [`unit`]s, and the excess. The
+/// exponentials stay in the cache for whoever needs them next. An `out` of one block, shorter than the line, holds
+/// one block after the other, at the end the last.
 ///
 /// Looking for the maximum m first would take as long as fetching the line from memory. So exponentials are
 /// shifted by a guess, the maximum of the first block. Once m is known, so is how many times too large they are:
@@ -130,14 +132,15 @@ pub(super) fn maximum<T: Float>(x: &[T]) -> T {
 pub(super) fn exponentiate_line<T: Float, M: MulAdd>(x: &[T], out: &mut [T]) -> (Line<T>, f64) {
     let is_whole = out.len() == x.len();
     let start_of = |block: usize| if is_whole { block * BLOCK } else { 0 };
-    let guess = maximum(&x[..x.len().min(BLOCK)]);
-    let guess = if is_moderate(guess) { guess } else { maximum(x) };
+    let of_first_block = maximum(&x[..x.len().min(BLOCK)]);
+    let is_guess = is_moderate(of_first_block);
+    let guess = if is_guess { of_first_block } else { maximum(x) };
     let (mut max, mut sum) = (guess, Sum::default());
     for (block, x) in x.chunks(BLOCK).enumerate() {
         let out = &mut out[start_of(block)..][..x.len()];
         exponentials::<T, M>(Some(x), guess, out);
         sum.add_sum(sum_all(out));
-        if block > 0 {
+        if is_guess && block > 0 {
             max = greater(max, maximum(x));
         }
     }
@@ -343,8 +346,7 @@ dispatched! {
 #[inline(always)]
 pub(super) fn scale_exponentials<T: Float, M: MulAdd>(out: &mut [T], factor: f64) {
     let (high, low) = parts_of_factor::<T>(factor);
-    if high.abs() < T::min_positive_value() {
-        // A tiny factor would lose its digits.
+    if !has_digits(high) {
         return out.iter_mut().for_each(|out| *out = scaled_exponential(*out, factor));
     }
     for out in out {
@@ -356,7 +358,7 @@ pub(super) fn scale_exponentials<T: Float, M: MulAdd>(out: &mut [T], factor: f64
 #[inline(always)]
 pub(super) fn scaled_exponentials<T: Float, M: MulAdd>(x: Option<&[T]>, max: T, factor: f64, out: &mut [T]) {
     let (high, low) = parts_of_factor::<T>(factor);
-    if !is_moderate(max) || high.abs() < T::min_positive_value() {
+    if !is_moderate(max) || !has_digits(high) {
         exponentials::<T, M>(x, max, out);
         return scale_exponentials::<T, M>(out, factor);
     }
@@ -381,6 +383,13 @@ pub(super) fn parts_of_factor<T: Float>(factor: f64) -> (T, T) {
     let in_one = factor / unit::<T>();
     let high = T::from_f64(in_one);
     (high, if high.is_finite() { T::from_f64(in_one - high.to_f64()) } else { T::zero() })
+}
+
+/// Whether a factor is so large that what its rounding left out is a normal number too: a tiny factor would lose
+/// its digits.
+#[inline(always)]
+pub(super) fn has_digits<T: Float>(factor: T) -> bool {
+    factor.abs() >= T::min_positive_value() / T::epsilon()
 }
 
 /// One exponential in [`unit`]s times a factor. Each takes half of the unit's powers of two back, so that
