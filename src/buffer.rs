@@ -26,8 +26,8 @@ pub fn live_bytes() -> usize {
     LIVE_BYTES.load(Relaxed)
 }
 
-/// How many zeros are worth handing over to another thread.
-const ZEROS_IN_CHUNK: usize = 1 << 18;
+/// How many zeros are worth handing over to another thread: they take about as long as the chunks of other kernels.
+const ZEROS_IN_CHUNK: usize = 1 << 16;
 
 /// Contiguous elements: what one or more tensors and saved values share.
 pub(crate) struct Buffer<T: Float> {
