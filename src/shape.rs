@@ -20,9 +20,9 @@ impl Shape {
     /// The number of elements: the product of the sizes, 1 for a scalar.
     ///
     /// A shape that belongs to a tensor never overflows: [`Shape::checked_elements`] was asked
-    /// when the tensor was made.
+    /// when the tensor was made. For any other shape that does, this is `usize::MAX`.
     pub fn elements(&self) -> usize {
-        self.iter().product()
+        self.iter().fold(1, |product: usize, &size| product.saturating_mul(size))
     }
 
     /// The number of elements, for a shape that comes from a caller.
@@ -310,6 +310,18 @@ pub struct ResolvedDims {
 }
 
 impl ResolvedDims {
+    /// These dims, if they are what [`Dims::resolve`] promises for the shape: they may have been made by hand,
+    /// or for another one.
+    fn checked(self, op: &'static str, shape: &Shape) -> Result<Self> {
+        let ascend = self.dims.is_sorted_by(|a, b| a < b);
+        if ascend && self.dims.last().is_none_or(|&last| last < shape.len().max(1)) {
+            return Ok(self);
+        }
+        let dims = self.dims.iter().map(|&dim| isize::try_from(dim).unwrap_or(isize::MAX));
+        let dims: SmallVec<[isize; 4]> = dims.collect();
+        Ok(ResolvedDims { keepdim: self.keepdim, ..dims[..].resolve(op, shape)? })
+    }
+
     /// The shape of the result.
     pub(crate) fn reduced(&self, shape: &Shape) -> Shape {
         let sizes = shape.iter().enumerate();
@@ -365,6 +377,17 @@ impl<D: Dims + ?Sized> Dims for &D {
     fn resolve(&self, op: &'static str, shape: &Shape) -> Result<ResolvedDims> {
         (**self).resolve(op, shape)
     }
+}
+
+impl Dims for ResolvedDims {
+    fn resolve(&self, op: &'static str, shape: &Shape) -> Result<ResolvedDims> {
+        self.clone().checked(op, shape)
+    }
+}
+
+/// Resolves dims for an operation that relies on them: anybody may implement [`Dims`].
+pub(crate) fn resolved(dims: impl Dims, op: &'static str, shape: &Shape) -> Result<ResolvedDims> {
+    dims.resolve(op, shape)?.checked(op, shape)
 }
 
 /// Dims that stay in the result with size 1. Made by [`keepdim`].
@@ -430,9 +453,29 @@ mod tests {
     }
 
     #[test]
+    fn the_product_of_sizes_stops_at_the_greatest_number() {
+        assert_eq!(Shape::from([usize::MAX, 2]).elements(), usize::MAX);
+        assert_eq!(Shape::from([usize::MAX, 2, 0]).elements(), 0);
+    }
+
+    #[test]
     fn a_dim_named_twice_is_refused() {
         let shape = Shape::from([2, 3]);
         assert_eq!([1, -1].resolve("sum", &shape), Err(Error::RepeatedDim { op: "sum", dim: 1 }));
+    }
+
+    #[test]
+    fn resolved_dims_are_checked_against_the_shape_that_they_are_used_for() {
+        let shape = Shape::from([2, 3]);
+        let resolve = |dims: &[usize]| {
+            let made_by_hand = ResolvedDims { dims: SmallVec::from_slice(dims), keepdim: true };
+            made_by_hand.resolve("sum", &shape).map(|resolved| (resolved.dims.to_vec(), resolved.keepdim))
+        };
+        assert_eq!(resolve(&[1, 0]), Ok((vec![0, 1], true)));
+        assert_eq!(resolve(&[0, 0]), Err(Error::RepeatedDim { op: "sum", dim: 0 }));
+        assert_eq!(resolve(&[2]), Err(Error::DimOutOfRange { op: "sum", dim: 2, rank: 2 }));
+        let error = Error::DimOutOfRange { op: "sum", dim: isize::MAX, rank: 2 };
+        assert_eq!(resolve(&[0, usize::MAX]), Err(error));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use crate::error::{Error, Result};
 use crate::float::Float;
 use crate::kernels::layout::strided_copy;
-use crate::shape::{Shape, Strides, ToSizes, wrap_dim};
+use crate::shape::{Shape, Strides, ToSizes, resolved, wrap_dim};
 use crate::step::{Backward, Gradients, Step, StepContext};
 use crate::tensor::Tensor;
 use smallvec::SmallVec;
@@ -35,7 +35,7 @@ impl<T: Float> Tensor<T> {
     /// # Errors
     /// [`Error::DimOutOfRange`], [`Error::RepeatedDim`].
     pub fn squeeze(&self, dims: impl crate::shape::Dims) -> Result<Self> {
-        let dims = dims.resolve("squeeze", self.shape())?.dims;
+        let dims = resolved(dims, "squeeze", self.shape())?.dims;
         let sizes = self.shape().iter().enumerate();
         let kept = sizes.filter(|(dim, size)| **size != 1 || !dims.contains(dim)).map(|(_, &size)| size);
         Ok(self.viewed(kept.collect(), "Squeeze"))

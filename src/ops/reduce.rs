@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::float::Float;
 use crate::index::Indices;
 use crate::kernels::reduce::{fold_blocks, greater, lesser, position_blocks, sum_blocks};
-use crate::shape::{Dims, ResolvedDims, Shape, Split, keepdim};
+use crate::shape::{Dims, ResolvedDims, Shape, Split, keepdim, resolved};
 use crate::step::{Backward, Gradients, Step, StepContext};
 use crate::tensor::Tensor;
 use smallvec::SmallVec;
@@ -18,7 +18,7 @@ impl<T: Float> Tensor<T> {
     /// # Errors
     /// [`Error::DimOutOfRange`], [`Error::RepeatedDim`], [`Error::OutOfMemory`].
     pub fn sum(&self, dims: impl Dims) -> Result<Self> {
-        let dims = dims.resolve("sum", self.shape())?;
+        let dims = resolved(dims, "sum", self.shape())?;
         let value = reduced(self, &dims, sum_blocks)?;
         Ok(Step::new(Sum { dims, shape: self.shape().clone() }).input(self).record(value))
     }
@@ -28,7 +28,7 @@ impl<T: Float> Tensor<T> {
     /// # Errors
     /// [`Error::DimOutOfRange`], [`Error::RepeatedDim`], [`Error::OutOfMemory`].
     pub fn mean(&self, dims: impl Dims) -> Result<Self> {
-        let dims = dims.resolve("mean", self.shape())?;
+        let dims = resolved(dims, "mean", self.shape())?;
         let count = T::from_f64(dims.count(self.shape()) as f64);
         let value = reduced(self, &dims, |x, size, inner, out| {
             sum_blocks(x, size, inner, out);
@@ -48,7 +48,7 @@ impl<T: Float> Tensor<T> {
     /// # Errors
     /// [`Error::DimOutOfRange`], [`Error::RepeatedDim`], [`Error::OutOfMemory`].
     pub fn var(&self, dims: impl Dims, correction: f64) -> Result<Self> {
-        let dims = dims.resolve("var", self.shape())?;
+        let dims = resolved(dims, "var", self.shape())?;
         let freedom = dims.count(self.shape()) as f64 - correction;
         let squares = centred(&self.detach(), &dims)?.square()?;
         let value = squares.sum(&dims)?.div(freedom.max(0.0))?;
@@ -82,7 +82,7 @@ impl<T: Float> Tensor<T> {
         dims: impl Dims,
         combine: impl Fn(T, T) -> T,
     ) -> Result<Self> {
-        let dims = dims.resolve(op, self.shape())?;
+        let dims = resolved(dims, op, self.shape())?;
         check_not_empty(op, self.shape(), &dims)?;
         let value = reduced(self, &dims, |x, size, inner, out| fold_blocks(x, size, inner, out, &combine))?;
         Ok(Step::new(Extreme { name, dims }).saved_input(self).saving_output().record(value))
@@ -113,7 +113,7 @@ impl<T: Float> Tensor<T> {
         dims: impl Dims,
         beats: impl Fn(T, T) -> bool,
     ) -> Result<(Self, Indices)> {
-        let dims = dims.resolve(op, self.shape())?;
+        let dims = resolved(dims, op, self.shape())?;
         let dim = one_dim(op, self.shape(), &dims)?;
         let kept = positions(op, self, &ResolvedDims { keepdim: true, ..dims.clone() }, beats)?;
         let value = self.gather(dim as isize, &kept)?;
@@ -144,7 +144,7 @@ impl<T: Float> Tensor<T> {
         dims: impl Dims,
         beats: impl Fn(T, T) -> bool,
     ) -> Result<Indices> {
-        let dims = dims.resolve(op, self.shape())?;
+        let dims = resolved(dims, op, self.shape())?;
         if dims.dims.len() != self.rank() {
             one_dim(op, self.shape(), &dims)?;
         }
@@ -347,11 +347,5 @@ impl<T: Float> Backward<T> for Extreme {
         // 0/0 where the extreme is nan and equals nothing: the gradient is nan too, as in PyTorch.
         let share = grad.reshape(&kept)?.div(&count)?.mul(&ones)?;
         Ok(share.into())
-    }
-}
-
-impl Dims for ResolvedDims {
-    fn resolve(&self, _op: &'static str, _shape: &Shape) -> Result<ResolvedDims> {
-        Ok(self.clone())
     }
 }

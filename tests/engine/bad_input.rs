@@ -2,7 +2,7 @@
 //! the same words.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use tapegrad::{Error, Indices, Mask, NllLoss, Result, Tensor, accuracy, keepdim};
+use tapegrad::{Dims, Error, Indices, Mask, NllLoss, ResolvedDims, Result, Shape, Tensor, accuracy, keepdim};
 
 fn matrix() -> Tensor<f64> {
     Tensor::from([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
@@ -93,6 +93,19 @@ fn dims_out_of_range() {
         assert_error(x.max(dim), is_dim, &text("max"));
         assert_error(x.argmin(dim), is_dim, &text("argmin"));
         assert_error(x.topk(1, dim), is_dim, &text("topk"));
+    let by_hand = |dims: &[usize]| ResolvedDims { dims: dims.iter().copied().collect(), keepdim: false };
+    for dims in [&[2][..], &[usize::MAX], &[0, usize::MAX], &[0, 1, 2, 3]] {
+        assert!(matches!(matrix().sum(by_hand(dims)), Err(Error::DimOutOfRange { op: "sum", .. })));
+        assert!(matches!(matrix().logsumexp(by_hand(dims)), Err(Error::DimOutOfRange { .. })));
+    }
+    assert!(matches!(matrix().max(by_hand(&[1, 1])), Err(Error::RepeatedDim { op: "max", dim: 1 })));
+    struct Wrong;
+    impl Dims for Wrong {
+        fn resolve(&self, _op: &'static str, _shape: &Shape) -> Result<ResolvedDims> {
+            Ok(ResolvedDims { dims: [usize::MAX].into_iter().collect(), keepdim: false })
+        }
+    }
+    assert!(matches!(matrix().mean(keepdim(Wrong)), Err(Error::DimOutOfRange { op: "mean", .. })));
         assert_error(x.logsumexp(dim), is_dim, &text("logsumexp"));
         assert_error(x.softmax(dim), is_dim, &text("softmax"));
         assert_error(x.log_softmax(dim), is_dim, &text("log_softmax"));
