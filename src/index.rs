@@ -138,10 +138,12 @@ impl Indices {
         let split = self.shape.split_at_dim(dim);
         index.check_range(op, ("index", "a position"), split.size, None)?;
         let shape = self.shape.with_size(dim, index.len());
+        let count = shape.checked_elements(op)?;
         let mut values = Vec::new();
-        let bytes = shape.checked_elements(op)?.saturating_mul(size_of::<i64>());
-        values.try_reserve_exact(shape.elements()).map_err(|_| Error::OutOfMemory { bytes })?;
-        for outer in 0..split.outer {
+        values.try_reserve_exact(count).map_err(|_| out_of_memory(count))?;
+        // A dim may be long without any elements.
+        let blocks = if count == 0 { 0 } else { split.outer };
+        for outer in 0..blocks {
             for &at in index.as_slice() {
                 let start = (outer * split.size + at as usize) * split.inner;
                 values.extend_from_slice(&self.values[start..start + split.inner]);
@@ -181,6 +183,15 @@ impl Indices {
 }
 
 /// One dim.
+/// Zeros, in memory that may be refused.
+pub(crate) fn indices_of_zero(count: usize) -> Result<Vec<i64>> {
+    bytemuck::allocation::try_zeroed_vec(count).map_err(|()| out_of_memory(count))
+}
+
+fn out_of_memory(count: usize) -> Error {
+    Error::OutOfMemory { bytes: count.saturating_mul(size_of::<i64>()) }
+}
+
 impl FromIterator<i64> for Indices {
     fn from_iter<I: IntoIterator<Item = i64>>(values: I) -> Self {
         let values: Vec<i64> = values.into_iter().collect();
@@ -316,6 +327,8 @@ mod tests {
         assert!(matches!(table.index_select(0, [[0]]), Err(Error::Rank { .. })));
         let single = Indices::new(7).unwrap();
         assert_eq!(single.index_select(0, [0]).unwrap().to_vec(), [7]);
+        let empty = Indices::from_vec(vec![], [1 << 50, 3, 0]).unwrap();
+        assert_eq!(empty.index_select(1, [0, 2]).unwrap().shape(), &[1 << 50, 2, 0]);
         assert!(matches!(single.index_select(0, [0, 0]), Err(Error::Shape { .. })));
     }
 

@@ -181,6 +181,9 @@ fn multiply<T: Float>(
     let b_strides: Vec<usize> =
         b_batch.broadcast_strides(&batch).iter().map(|stride| stride * depth * columns).collect();
     let value = Tensor::compute(shape, |out| {
+        if out.is_empty() {
+            return; // a batch may be long without any products
+        }
         let mut products = out.chunks_exact_mut((rows * columns).max(1));
         for_each_row(&batch, [&a_strides, &b_strides], |count, starts, strides| {
             for i in 0..count {
@@ -267,6 +270,8 @@ mod tests {
         assert_eq!(shape(&[5, 1, 2, 3], &[7, 3, 4]).unwrap(), [5, 7, 2, 4]);
         assert_eq!(shape(&[0, 3], &[3, 2]).unwrap(), [0, 2]);
         assert_eq!(shape(&[2, 0], &[0, 2]).unwrap(), [2, 2]);
+        assert_eq!(shape(&[1 << 40, 2, 0, 3], &[1, 2, 3, 4]).unwrap(), [1 << 40, 2, 0, 4]);
+        assert_eq!(shape(&[1, 2, 3, 4], &[1 << 40, 2, 4, 0]).unwrap(), [1 << 40, 2, 3, 0]);
         assert!(shape(&[], &[3]).is_err());
         assert_eq!(
             shape(&[2, 3], &[2, 3]).unwrap_err().to_string(),

@@ -3,7 +3,7 @@
 use super::conv::{HeightWidth, axis, expect_positive};
 use crate::error::{Error, Result};
 use crate::float::Float;
-use crate::index::Indices;
+use crate::index::{Indices, indices_of_zero};
 use crate::kernels::convolution::{Windows, argmax_of_windows};
 use crate::shape::Shape;
 use crate::step::{Backward, Gradients, Step, StepContext};
@@ -88,9 +88,7 @@ impl<T: Float> Tensor<T> {
         let shape = Shape::from([images, channels, height.output, width.output]);
         let count = shape.checked_elements("max_pool2d")?;
 
-        let positions = bytemuck::allocation::try_zeroed_vec(count);
-        let mut positions: Vec<i64> =
-            positions.map_err(|()| Error::OutOfMemory { bytes: count.saturating_mul(size_of::<i64>()) })?;
+        let mut positions = indices_of_zero(count)?;
         argmax_of_windows(self.as_slice(), &windows, &mut positions);
         let value = Tensor::compute(shape, |out| {
             let planes =

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::float::Float;
-use crate::index::Indices;
+use crate::index::{Indices, indices_of_zero};
 use crate::kernels::reduce::{fold_blocks, greater, lesser, position_blocks, sum_blocks};
 use crate::shape::{Dims, ResolvedDims, Shape, Split, keepdim, resolved};
 use crate::step::{Backward, Gradients, Step, StepContext};
@@ -168,9 +168,11 @@ impl<T: Float> Tensor<T> {
             return Ok(Indices::from_parts(Shape::scalar(), vec![0])); // whatever k, as in PyTorch
         }
         let x = self.as_slice();
-        let mut result = vec![0; outer * k * inner];
+        let mut result = indices_of_zero(outer * k * inner)?;
         let mut order: Vec<usize> = Vec::with_capacity(size);
-        for block in 0..outer {
+        // Without elements there may be any number of blocks.
+        let blocks = if result.is_empty() { 0 } else { outer };
+        for block in 0..blocks {
             for j in 0..inner {
                 let value = |i: usize| x[(block * size + i) * inner + j];
                 let descending = |&a: &usize, &b: &usize| {
@@ -236,7 +238,7 @@ fn positions<T: Float>(
 ) -> Result<Indices> {
     check_not_empty(op, x.shape(), dims)?;
     let (x, Split { size, inner, .. }, shape) = as_blocks(x, dims)?;
-    let mut result = vec![0; shape.elements()];
+    let mut result = indices_of_zero(shape.elements())?;
     position_blocks(x.as_slice(), size, inner, &mut result, beats);
     Ok(Indices::from_parts(shape, result))
 }
