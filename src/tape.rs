@@ -114,6 +114,9 @@ impl TapeEntry {
     }
 }
 
+/// A call that is longer, a join of many tensors for one, is not waited for by the others.
+const WIDEST: usize = 200;
+
 /// One numbered line for each leaf and step: its name, its inputs by number (`const` for a
 /// constant), and its shape. A [name](Tape::named) given by the caller stands before, as in `loss = Mean(%3)`.
 impl fmt::Display for Tape {
@@ -125,7 +128,7 @@ impl fmt::Display for Tape {
             })
             .collect();
         let digits = self.len().saturating_sub(1).to_string().len();
-        let width = calls.iter().map(|call| call.chars().count()).max().unwrap_or(0);
+        let width = calls.iter().map(|call| call.chars().count()).max().unwrap_or(0).min(WIDEST);
         for (place, (call, entry)) in calls.iter().zip(&self.entries).enumerate() {
             writeln!(f, "{:<2$}  {call:<width$}   {}", format!("%{place}"), entry.shape, digits + 1)?;
         }

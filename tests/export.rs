@@ -299,3 +299,14 @@ fn dot_has_the_same_facts() -> Result<()> {
     );
     Ok(())
 }
+
+#[test]
+fn a_call_with_very_many_inputs_prints() -> Result<()> {
+    let count = 20_000;
+    let x = Tensor::new([1.0]).requires_grad();
+    let tape = Tensor::cat(&vec![&x; count], 0)?.tape().named("x".repeat(100_000), &x);
+    let text = tape.to_string();
+    assert!(text.lines().last().is_some_and(|line| line.ends_with(&format!("%0)   [{count}]"))), "{text}");
+    assert!(text.len() < 300_000 && tape.to_dot().len() > count && tape.to_svg().len() < 300_000);
+    Ok(())
+}

@@ -121,7 +121,8 @@ impl<'a> Layout<'a> {
 /// between them, blocks of matrices have two, and so on.
 fn separator(rank: usize, dim: usize) -> String {
     let breaks = "\n".repeat((rank - 1 - dim).max(1));
-    format!(",{breaks}{:indent$}", "", indent = PREFIX.len() + dim + 1)
+    // Not a width of format!, which may be 65,535 at most.
+    format!(",{breaks}{}", " ".repeat(PREFIX.len() + dim + 1))
 }
 
 #[cfg(test)]

@@ -28,6 +28,8 @@ const PREFIX: &str = "tensor(";
 const LINE_WIDTH: usize = 80;
 /// Digits after the point.
 const PRECISION: usize = 4;
+/// More digits than any f64 has after the point, and few enough for a column to be aligned by `format!`.
+const MOST_PRECISION: usize = 1100;
 /// How many elements `{:?}` shows.
 const DEBUG_ELEMENTS: usize = 6;
 
@@ -57,7 +59,8 @@ impl<T: Float> fmt::Display for Tensor<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let layout = Layout::new(self.shape());
         let shown = layout.positions().into_iter().map(|position| self.as_slice()[position].to_f64());
-        let texts = Texts::of_floats(&shown.collect::<Vec<_>>(), f.precision().unwrap_or(PRECISION));
+        let precision = f.precision().unwrap_or(PRECISION).min(MOST_PRECISION);
+        let texts = Texts::of_floats(&shown.collect::<Vec<_>>(), precision);
         let mut suffixes = size_of_empty(self.shape());
         if T::DTYPE == DType::F64 {
             suffixes.push(Suffix::dtype("f64", "torch.float64"));
