@@ -10,7 +10,7 @@ use std::fs;
 use std::path::PathBuf;
 use tapegrad::io::{self, Checkpoint};
 use tapegrad::nn::{
-    ChaCha8Rng, Conv2d, Dropout, Flatten, Linear, MaxPool2d, Module, Parameters, Relu, Sequential,
+    ChaCha8Rng, Conv2d, Dropout, Flatten, Linear, MaxPool2d, Module, Name, Parameters, Relu, Sequential,
 };
 use tapegrad::optim::{AdamW, Optimizer, Schedule};
 use tapegrad::{Conv2dOptions, Difference, Error, Float, Result, Tensor, no_grad};
@@ -241,6 +241,34 @@ fn names_that_a_file_cannot_hold_are_refused_and_the_old_file_stays() {
         assert!(matches!(error, Error::Argument { name: "the name of a tensor", .. }), "{error}");
     }
     assert!(io::load_tensors::<f32>(&file).unwrap().contains_key("kept"));
+}
+
+/// Two parameters of one name, the first of another shape than the second.
+struct Twins([Tensor; 2]);
+
+impl Parameters for Twins {
+    fn visit<'a>(&'a self, name: &Name<'_>, visitor: &mut dyn FnMut(&Name<'_>, &'a Tensor)) {
+        self.0.iter().for_each(|twin| visitor(&name.field("twin"), twin));
+    }
+    fn visit_mut(&mut self, name: &Name<'_>, visitor: &mut dyn FnMut(&Name<'_>, &mut Tensor)) {
+        self.0.iter_mut().for_each(|twin| visitor(&name.field("twin"), twin));
+    }
+}
+
+#[test]
+fn two_parameters_of_one_name_are_refused() {
+    let file = path("twins.safetensors");
+    let saved = Tensor::new([5.0, 6.0]);
+    io::save_tensors([("twin", &saved)], &file).unwrap();
+    let mut twins = Twins([Tensor::new([1.0]), Tensor::new([2.0, 3.0])]);
+    assert_refused(&mut twins, &file, "load: parameter \"twin\" shares its name with an earlier one");
+    let error = io::assign(&mut twins, &[("twin".to_string(), saved.clone())].into()).unwrap_err();
+    assert!(matches!(error, Error::Parameter { op: "assign", .. }), "{error}");
+    let mut checkpoint = Checkpoint::new();
+    checkpoint.insert_tensors("model", [("twin", &saved)]).unwrap();
+    let error = checkpoint.restore("model", &mut twins).unwrap_err();
+    assert!(matches!(error, Error::Parameter { op: "restore", .. }), "{error}");
+    assert_eq!(twins.0[1].to_vec(), [2.0, 3.0]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Everything that a run needs to go on where it stopped.
 
 use super::format::{Header, format_error, write};
-use super::{assign, differences, refuse};
+use super::{assign, differences, refuse, shapes};
 use crate::nn::{ChaCha8Rng, Name, Parameters};
 use crate::optim::{Optimizer, OptimizerState, ParameterState};
 use crate::{Difference, Error, Float, Result, Tensor};
@@ -186,11 +186,8 @@ impl<T: Float> Checkpoint<T> {
     /// a generator that makes no sense, [`Error::OutOfMemory`]. The model is unchanged then.
     pub fn restore(&self, name: &str, model: &mut (impl Parameters<T> + ?Sized)) -> Result<()> {
         let op = "restore";
-        let mut expected = BTreeMap::new();
+        let expected = shapes(op, model)?;
         let mut generators = Vec::new();
-        model.visit(&Name::root(), &mut |name, parameter| {
-            expected.insert(name.to_string(), parameter.shape().to_vec());
-        });
         model.visit_generators(&Name::root(), &mut |name, _| generators.push(name.to_string()));
 
         let tensors = self.tensors(name);

@@ -62,15 +62,12 @@ pub fn save<T: Float>(model: &(impl Parameters<T> + ?Sized), path: impl AsRef<Pa
 /// # Errors
 /// [`Error::File`] if the file cannot be read, [`Error::FileFormat`] if it is not whole,
 /// [`Error::StateMismatch`] if the names, shapes or the precision are not those of the model,
-/// [`Error::NotLeaf`] if a parameter is the result of a recorded step, [`Error::OutOfMemory`]. The model is
-/// unchanged then.
+/// [`Error::NotLeaf`] if a parameter is the result of a recorded step, [`Error::Parameter`] for two parameters
+/// of one name, [`Error::OutOfMemory`]. The model is unchanged then.
 pub fn load<T: Float>(model: &mut (impl Parameters<T> + ?Sized), path: impl AsRef<Path>) -> Result<()> {
     let op = "load";
     let header = Header::open(op, path.as_ref())?;
-    let mut expected = BTreeMap::new();
-    model.visit(&Name::root(), &mut |name, tensor| {
-        expected.insert(name.to_string(), tensor.shape().to_vec());
-    });
+    let expected = shapes(op, model)?;
     let infos = header.infos();
     let found = infos.map(|(name, info)| (name.to_string(), info.shape.clone())).collect();
     // Before anything is read.
@@ -119,16 +116,14 @@ pub fn load_tensors<T: Float>(path: impl AsRef<Path>) -> Result<BTreeMap<String,
 ///
 /// # Errors
 /// [`Error::StateMismatch`] if the names or shapes are not those of the model, [`Error::NotLeaf`] if a
-/// parameter is the result of a recorded step, [`Error::OutOfMemory`]. The model is unchanged then.
+/// parameter is the result of a recorded step, [`Error::Parameter`] for two parameters of one name,
+/// [`Error::OutOfMemory`]. The model is unchanged then.
 pub fn assign<T: Float>(
     model: &mut (impl Parameters<T> + ?Sized),
     tensors: &BTreeMap<String, Tensor<T>>,
 ) -> Result<()> {
     let op = "assign";
-    let mut expected = BTreeMap::new();
-    model.visit(&Name::root(), &mut |name, parameter| {
-        expected.insert(name.to_string(), parameter.shape().to_vec());
-    });
+    let expected = shapes(op, model)?;
     let found = tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shape().to_vec())).collect();
     refuse(op, differences(expected, &found))?;
 
@@ -141,11 +136,31 @@ pub fn assign<T: Float>(
     });
     writable?;
     model.visit_mut(&Name::root(), &mut |name, parameter| {
-        if let (Some(tensor), Ok(values)) = (tensors.get(&name.to_string()), parameter.as_mut_slice()) {
+        let tensor = tensors.get(&name.to_string()).filter(|tensor| tensor.shape() == parameter.shape());
+        if let (Some(tensor), Ok(values)) = (tensor, parameter.as_mut_slice()) {
             values.copy_from_slice(tensor.as_slice());
         }
     });
     Ok(())
+}
+
+/// The shapes of a model's parameters by their names, of which no two may be the same.
+fn shapes<T: Float>(
+    op: &'static str,
+    model: &mut (impl Parameters<T> + ?Sized),
+) -> Result<BTreeMap<String, Vec<usize>>> {
+    let (mut shapes, mut twice) = (BTreeMap::new(), None);
+    model.visit_mut(&Name::root(), &mut |name, parameter| {
+        if shapes.insert(name.to_string(), parameter.shape().to_vec()).is_some() {
+            twice = Some(name.to_string());
+        }
+    });
+    match twice {
+        None => Ok(shapes),
+        Some(parameter) => {
+            Err(Error::Parameter { op, parameter, problem: "shares its name with an earlier one".into() })
+        }
+    }
 }
 
 /// What distinguishes the shapes that were found from those that were expected.
