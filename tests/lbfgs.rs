@@ -4,7 +4,10 @@ mod golden;
 
 use golden::store::{Store, cases};
 use tapegrad::optim::{End, Lbfgs};
-use tapegrad::{CrossEntropyLoss, Error, Float, Result, Tensor, keepdim, parameters};
+use tapegrad::{
+    Backward, CrossEntropyLoss, Error, Float, Gradients, Result, Step, StepContext, Tensor, keepdim,
+    parameters,
+};
 
 struct Softmax {
     w: Tensor<f64>,
@@ -160,6 +163,18 @@ fn a_step_into_numbers_that_are_not_finite_is_shortened() -> Result<()> {
     Ok(())
 }
 
+/// A rule that fails with an error about an input that there is not.
+struct Failing;
+
+impl Backward<f64> for Failing {
+    fn name(&self) -> &'static str {
+        "Failing"
+    }
+    fn backward(&self, _step: StepContext<f64>, _grad: Tensor<f64>) -> Result<Gradients> {
+        Err(Error::Unused { op: "failing", index: 7 })
+    }
+}
+
 #[test]
 fn an_error_leaves_the_parameters_where_they_were() -> Result<()> {
     let mut point = at::<f64>(-5.0, 4.0);
@@ -177,6 +192,9 @@ fn an_error_leaves_the_parameters_where_they_were() -> Result<()> {
         "Lbfgs: parameter \"1\" has no gradient: the loss does not depend on it, or backward has not run \
          (freeze() excludes it)"
     );
+    let failing =
+        Lbfgs::new().minimize(&mut point, |[x, _]| Ok(Step::new(Failing).input(x).record(x.sum(..)?)));
+    assert!(matches!(failing, Err(Error::Unused { op: "failing", index: 7 })), "{failing:?}");
     let infinite = Lbfgs::new().minimize(&mut point, |[x, y]| x.log()?.add(y)?.sum(..));
     assert!(matches!(infinite, Err(Error::Argument { name: "the objective", .. })), "{infinite:?}");
     let several = Lbfgs::new().minimize(&mut point, |[x, y]| Tensor::cat(&[x, y], 0));

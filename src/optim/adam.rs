@@ -1,5 +1,6 @@
 //! Adam and AdamW: steps that are scaled for each parameter by what its gradients have been like.
 
+use super::state::problem;
 use super::{Optimizer, OptimizerState, check, check_at_least_zero};
 use crate::error::Result;
 use crate::float::Float;
@@ -89,7 +90,8 @@ macro_rules! adam {
                             let largest = Some(largest.as_mut_slice()?);
                             update(parameter, gradient, m, v, largest, entry.steps, options);
                         }
-                        _ => unreachable!("the number of buffers was checked"),
+                        // Checked, unless the model shows other parameters each time.
+                        _ => return Err(problem($op, &entry.name, "was not there when the step began")),
                     }
                     Ok(())
                 })

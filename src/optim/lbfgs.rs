@@ -275,7 +275,8 @@ impl<T: Float, M: Parameters<T>, F: FnMut(&M) -> Result<Tensor<T>>> Descent<'_, 
         let gradients = match leaves.is_empty() {
             true => Vec::new(),
             false => grad(&[&value], &leaves, &GradOptions::new()).map_err(|error| match error {
-                Error::Unused { index, .. } => {
+                // A rule of the caller's may have failed with the same error, and any index.
+                Error::Unused { index, .. } if index < names.len() => {
                     Error::MissingGradient { op: OP, parameter: names.swap_remove(index) }
                 }
                 other => other,

@@ -181,6 +181,6 @@ pub(super) fn check_gradient<T: Float>(
     })
 }
 
-fn problem(op: &'static str, parameter: impl ToString, problem: impl Into<String>) -> Error {
+pub(super) fn problem(op: &'static str, parameter: impl ToString, problem: impl Into<String>) -> Error {
     Error::Parameter { op, parameter: parameter.to_string(), problem: problem.into() }
 }
