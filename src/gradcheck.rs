@@ -102,7 +102,8 @@ impl GradCheck {
     /// inputs are x and v, it is computed with [`create_graph`](GradOptions::create_graph), and the
     /// gradient of sum(w g(x, v)) for a random w is compared with differences of g. Order 3 does the
     /// same to that gradient, and so on. In an error, the upstream gradients v, w, .. count as further
-    /// inputs, after those of the function.
+    /// inputs, after those of the function. More than 8 are refused: each takes several times as long as the
+    /// one below.
     pub fn order(mut self, order: usize) -> Self {
         self.order = order;
         self
@@ -148,7 +149,8 @@ impl GradCheck {
             true => Ok(()),
             false => Err(Error::Argument { op: OP, name, value: value.to_string(), allowed }),
         };
-        expect("order", self.order as f64, self.order > 0, "positive")?;
+        let allowed = "positive, and at most 8: each order takes several times as long as the one below";
+        expect("order", self.order as f64, (1..=8).contains(&self.order), allowed)?;
         expect("tolerance", self.tolerance, self.tolerance > 0.0, "positive")?;
         let absolute = self.absolute_tolerance;
         expect("absolute_tolerance", absolute, absolute >= 0.0, "zero or positive")?;

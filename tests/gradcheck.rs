@@ -265,6 +265,7 @@ fn arguments_that_make_no_sense_are_refused() {
     assert!(matches!(none, Err(Error::InputNotTracked { op: "gradcheck", .. })));
     for check in [
         GradCheck::new().order(0),
+        GradCheck::new().order(usize::MAX),
         GradCheck::new().tolerance(0.0),
         GradCheck::new().tolerance(f64::NAN),
         GradCheck::new().absolute_tolerance(-1e-9),
