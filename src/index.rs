@@ -182,7 +182,6 @@ impl Indices {
     }
 }
 
-/// One dim.
 /// Zeros, in memory that may be refused.
 pub(crate) fn indices_of_zero(count: usize) -> Result<Vec<i64>> {
     bytemuck::allocation::try_zeroed_vec(count).map_err(|()| out_of_memory(count))
@@ -192,6 +191,7 @@ fn out_of_memory(count: usize) -> Error {
     Error::OutOfMemory { bytes: count.saturating_mul(size_of::<i64>()) }
 }
 
+/// One dim.
 impl FromIterator<i64> for Indices {
     fn from_iter<I: IntoIterator<Item = i64>>(values: I) -> Self {
         let values: Vec<i64> = values.into_iter().collect();
