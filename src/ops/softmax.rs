@@ -12,7 +12,7 @@
 use crate::error::Result;
 use crate::float::Float;
 use crate::kernels::softmax as kernels;
-use crate::shape::{Dims, ResolvedDims, keepdim};
+use crate::shape::{Dims, ResolvedDims, keepdim, resolved};
 use crate::step::{Backward, Gradients, Step, StepContext};
 use crate::tensor::Tensor;
 use smallvec::SmallVec;
@@ -53,7 +53,7 @@ impl<T: Float> Tensor<T> {
     /// [`Error::RepeatedDim`](crate::Error::RepeatedDim),
     /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
     pub fn logsumexp(&self, dims: impl Dims) -> Result<Self> {
-        let dims = dims.resolve("logsumexp", self.shape())?;
+        let dims = resolved(dims, "logsumexp", self.shape())?;
         let x = self.detach().with_dims_last(&dims.dims)?;
         let value = Tensor::compute(dims.reduced(self.shape()), |out| {
             kernels::logsumexp_lines(x.as_slice(), dims.count(self.shape()), out);

@@ -229,6 +229,8 @@ fn shapes_that_do_not_go_together() {
     assert!(matches!(x.cross_entropy([0, 1, 2]), Err(Error::Shape { op: "cross_entropy", .. })));
     assert!(matches!(x.cross_entropy(&y), Err(Error::Shape { op: "cross_entropy", .. })));
     assert!(matches!(Tensor::from(1.0).cross_entropy(0), Err(Error::Rank { op: "cross_entropy", .. })));
+    let without_classes = Tensor::<f64>::zeros([1 << 56, 0]).unwrap();
+    assert!(matches!(without_classes.cross_entropy(&without_classes), Err(Error::OutOfMemory { .. })));
     assert!(matches!(x.gather(1, [0, 1]), Err(Error::Rank { op: "gather", .. })));
     assert!(matches!(x.gather(0, [[0, 0, 0, 0]]), Err(Error::Shape { op: "gather", .. })));
     let value = Tensor::from(1.0);
