@@ -126,6 +126,7 @@ fn products<T: Float>() {
         (511, 128, 256),
         (1025, 128, 256),
         (70, 30_000, 3), // blocks that are narrower than a vector
+        (70_001, 4, 3),  // without the library, many rows
     ] {
         let a = random::<T>(&[rows, depth], 6).requires_grad();
         let b = random::<T>(&[depth, columns], 7).requires_grad();

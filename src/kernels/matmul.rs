@@ -3,8 +3,8 @@
 
 #[cfg(feature = "rayon")]
 use super::parallel::let_helpers_sleep;
-use super::parallel::share_out;
-use super::small_matmul::small_product;
+use super::parallel::{for_each_chunk, lines_in_chunk, share_out};
+use super::small_matmul::{is_small, small_product};
 use crate::float::{DType, Float};
 use gemm_common::Parallelism;
 use gemm_common::gemm::{get_rhs_packing_threshold, set_rhs_packing_threshold};
@@ -22,6 +22,10 @@ impl<T: Copy> Matrix<'_, T> {
     #[inline(always)]
     pub fn at(&self, row: usize, column: usize) -> T {
         self.values[row * self.row_stride + column * self.column_stride]
+    }
+
+    fn rows_from(self, row: usize) -> Self {
+        Matrix { values: &self.values[row * self.row_stride..], ..self }
     }
 
     fn transposed(self) -> Self {
@@ -74,6 +78,13 @@ fn product<T: Float>(sizes: [usize; 3], a: Matrix<T>, b: Matrix<T>, out: &mut [T
         return;
     }
     let [rows, depth, columns] = sizes;
+    if is_small(sizes) {
+        let together = lines_in_chunk(columns);
+        return for_each_chunk(out, together * columns, |index, out| {
+            let a = a.rows_from(index * together);
+            small_product([out.len() / columns, depth, columns], a, b, out, adds);
+        });
+    }
     let multiplications = rows.saturating_mul(depth).saturating_mul(columns);
     if multiplications >= LARGE {
         return with_all_threads(|threads| block(sizes, a, b, out, adds, threads));
@@ -85,9 +96,8 @@ fn product<T: Float>(sizes: [usize; 3], a: Matrix<T>, b: Matrix<T>, out: &mut [T
     // Whole tiles of the library, so that no block leaves more lanes of its vectors empty than the last one.
     let rows_in_block = rows.div_ceil(blocks).next_multiple_of(32);
     share_out(out.chunks_mut(rows_in_block * columns).enumerate(), false, |(index, out)| {
-        let (start, rows) = (index * rows_in_block, out.len() / columns);
-        let a = Matrix { values: &a.values[start * a.row_stride..], ..a };
-        block([rows, depth, columns], a, b, out, adds, Parallelism::None);
+        let a = a.rows_from(index * rows_in_block);
+        block([out.len() / columns, depth, columns], a, b, out, adds, Parallelism::None);
     });
 }
 
@@ -102,7 +112,7 @@ const MOST_BLOCKS: usize = 4;
 /// with, and none to prepare an operand twice.
 const LARGE: usize = 1 << 25;
 
-/// A product without the library, or one call of it.
+/// One call of the library.
 fn block<T: Float>(
     sizes: [usize; 3],
     a: Matrix<T>,
@@ -111,9 +121,6 @@ fn block<T: Float>(
     adds: bool,
     threads: Parallelism,
 ) {
-    if small_product(sizes, a, b, out, adds) {
-        return;
-    }
     match T::DTYPE {
         DType::F32 => {
             let (gemm_f32, out) = (gemm_f32::gemm::f32::get_gemm_fn(), bytemuck::cast_slice_mut(out));

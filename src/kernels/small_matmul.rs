@@ -7,18 +7,28 @@ use super::matmul::Matrix;
 use crate::float::Float;
 use std::array::from_fn;
 
+/// A few are at most this many.
+const FEW: usize = 4;
+
 /// Longer sums are left to the library, which takes them in parts.
 const MOST_TERMS: usize = 1024;
 
-/// `out = a b`, or `out += a b`, for sizes (rows, depth, columns), where that is quicker than with the library;
-/// tells whether it is.
+/// Whether [`small_product`] is quicker than the library for sizes (rows, depth, columns).
+pub(super) fn is_small([rows, depth, columns]: [usize; 3]) -> bool {
+    if depth < rows {
+        return depth.max(columns) <= FEW;
+    }
+    rows.max(columns) <= FEW && depth <= MOST_TERMS && (rows, columns) != (1, 1)
+}
+
+/// `out = a b`, or `out += a b`, for sizes (rows, depth, columns), of which the last and one other are a few.
 pub(super) fn small_product<T: Float>(
     [rows, depth, columns]: [usize; 3],
     a: Matrix<T>,
     b: Matrix<T>,
     out: &mut [T],
     adds: bool,
-) -> bool {
+) {
     macro_rules! for_few {
         ($function:ident, $few:expr, $third:expr; $($size:literal)*) => {
             match $few {
@@ -26,18 +36,15 @@ pub(super) fn small_product<T: Float>(
                 ($size, 2) => $function::<T, $size, 2>($third, a, b, out, adds),
                 ($size, 3) => $function::<T, $size, 3>($third, a, b, out, adds),
                 ($size, 4) => $function::<T, $size, 4>($third, a, b, out, adds),)*
-                _ => return false,
+                few => unreachable!("{few:?} are a few"),
             }
         };
     }
     if depth < rows {
         for_few!(rows_times_few, (depth, columns), rows; 1 2 3 4);
-    } else if depth <= MOST_TERMS && (rows, columns) != (1, 1) {
-        for_few!(few_times_few, (rows, columns), depth; 1 2 3 4);
     } else {
-        return false;
+        for_few!(few_times_few, (rows, columns), depth; 1 2 3 4);
     }
-    true
 }
 
 /// Each row of `a`, of a few elements, times a few columns.
