@@ -127,7 +127,7 @@ fn zeros<T: Float>(length: usize) -> Result<Memory<T>> {
     let out_of_memory = |()| Error::OutOfMemory { bytes: length.saturating_mul(size_of::<T>()) };
     let attempt = || {
         if is_small::<T>(length) {
-            return scratch::try_zeros(length).map_err(|_| ());
+            return scratch::try_filled(T::zero(), length).map_err(|_| ());
         }
         bytemuck::allocation::try_zeroed_vec(length)
     };

@@ -11,10 +11,10 @@ pub(crate) fn zeros<T: Float>(length: usize) -> Vec<T> {
     zeros
 }
 
-/// The same where a refusal of the allocator can be answered.
-pub(crate) fn try_zeros<T: Float>(length: usize) -> Result<Vec<T>, TryReserveError> {
-    let mut zeros = Vec::new();
-    zeros.try_reserve_exact(length)?;
-    zeros.resize(length, T::zero());
-    Ok(zeros)
+/// One value so many times, where a refusal of the allocator can be answered.
+pub(crate) fn try_filled<V: Copy>(value: V, length: usize) -> Result<Vec<V>, TryReserveError> {
+    let mut values = Vec::new();
+    values.try_reserve_exact(length)?;
+    values.resize(length, value);
+    Ok(values)
 }

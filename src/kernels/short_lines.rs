@@ -8,7 +8,7 @@
 use super::exact::add_term;
 use super::functions::{Shift, exponential, exponential_in_single, is_moderate, unit};
 use super::simd::MulAdd;
-use super::softmax::{Line, has_digits, parts_of_factor, scaled_exponential};
+use super::softmax::{Line, greater, has_digits, parts_of_factor, scaled_exponential};
 use crate::float::Float;
 
 /// Lines of at most this many elements are short.
@@ -80,8 +80,7 @@ impl<T: Float> ShortLines<T> {
         let mut maxima = [T::neg_infinity(); LANES];
         for side in self.sides() {
             for lane in 0..LANES {
-                let (x, max) = (side[lane], maxima[lane]);
-                maxima[lane] = if x > max { x } else { max };
+                maxima[lane] = greater(maxima[lane], side[lane]);
             }
         }
         maxima

@@ -98,8 +98,9 @@ const SMALL: f64 = 1.0 / 4096.0;
 /// not infinite either; so their excess is not seen in them, but computed apart.
 const MOST_EXCESS: f64 = 1e9;
 
+/// The greater of two numbers; a nan is greater than none.
 #[inline(always)]
-fn greater<T: Float>(a: T, b: T) -> T {
+pub(super) fn greater<T: Float>(a: T, b: T) -> T {
     if b > a { b } else { a }
 }
 

@@ -31,7 +31,7 @@ use crate::grad_mode::is_grad_enabled;
 use crate::index::Indices;
 use crate::kernels::cross_entropy::{self as kernels, ProbabilityTargets, Smoothing, Upstream};
 use crate::kernels::exact::two_sum;
-use crate::kernels::scratch::{try_zeros, zeros};
+use crate::kernels::scratch::{try_filled, zeros};
 use crate::kernels::softmax::Line;
 use crate::ops::loss::{Reduction, Target, ToTarget};
 use crate::ops::softmax::excess;
@@ -254,10 +254,8 @@ impl<T: Float> CrossEntropyLoss<T> {
         // Without classes there may be more positions than memory holds.
         let count = positions.elements();
         let out_of_memory = |_| Error::OutOfMemory { bytes: count.saturating_mul(size_of::<Line<T>>()) };
-        let mut lines = Vec::new();
-        lines.try_reserve_exact(count).map_err(out_of_memory)?;
-        lines.resize(count, Line::default());
-        let mut losses = try_zeros(count).map_err(out_of_memory)?;
+        let mut lines = try_filled(Line::default(), count).map_err(out_of_memory)?;
+        let mut losses = try_filled(0.0, count).map_err(out_of_memory)?;
         let x = logits.detach().with_dims_last(&[dim])?;
         let probabilities = target.detach().with_dims_last(&[dim])?;
         let targets = probability_targets(&probabilities, &weight, smoothing);
