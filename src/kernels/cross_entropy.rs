@@ -4,9 +4,9 @@
 //! elements ([`super::softmax`]); what is made of them is computed in `f64`.
 
 use super::exact::{Sum, sum_of, sum_over, two_sum};
-use super::functions::{is_double, log1p, unit};
+use super::functions::{is_double, log1p_of_positive, unit};
 use super::parallel;
-use super::short_lines::{LANES, LaneClasses, Lanes, SHORT, ShortLines, write_lines};
+use super::short_lines::{LANES, LaneClasses, Lanes, Room, ShortLines, are_short, write_lines};
 use super::simd::{MulAdd, dispatched};
 use super::softmax::{
     Line, exponentials_of_piece, exponentiate_line, log_denominators, one_exponential, pieces, position,
@@ -124,7 +124,8 @@ dispatched! {
         lines: &'a mut [Line<T>],
         losses: &'a mut [f64],
     ) {
-        let mut block = ShortLines::new(size);
+        let mut room = Room::new();
+            let mut block = ShortLines::new(size, &mut room);
         let of_lines = x.chunks(LANES * size).zip(lines.chunks_mut(LANES)).zip(losses.chunks_mut(LANES));
         for (index, ((x, lines), losses)) in of_lines.enumerate() {
             let targets = targets.part(index * LANES, losses.len());
@@ -185,8 +186,9 @@ dispatched! {
         upstream: Upstream<'a, T>,
         out: &'a mut [T],
     ) {
-        if size <= SHORT {
-            let mut block = ShortLines::new(size);
+        if are_short(size, lines.len()) {
+            let mut room = Room::new();
+            let mut block = ShortLines::new(size, &mut room);
             for (index, lines) in lines.chunks(LANES).enumerate() {
                 let (first, count) = (index * LANES, lines.len());
                 let range = first * size..(first + count) * size;
@@ -211,7 +213,7 @@ dispatched! {
             let factor = targets.factor(i, others, upstream);
             let exponential = one_exponential::<T, M>(x.unwrap_or(out)[class], max);
             scaled_exponentials::<T, M>(x, max, factor, out);
-            out[class] = T::from_f64(-factor * rest(exponential, others));
+            out[class] = T::from_f64(-factor * rest::<T>(exponential, others));
         }
     }
 
@@ -237,7 +239,7 @@ dispatched! {
                 let (weight, exponential) = (targets.weight_of(c), exponential.to_f64() / unit::<T>());
                 let own = every * weight + moved_here;
                 let of_others = every * total_weight.without(weight) + (moved - moved_here);
-                let terms = difference::<M>((exponential, of_others), (own, rest(exponential, others)));
+                let terms = difference::<M>((exponential, of_others), (own, rest::<T>(exponential, others)));
                 T::from_f64(factor * (terms / (1.0 + others)))
             };
             let here = class.checked_sub(offset).filter(|&here| here < out.len());
@@ -280,8 +282,9 @@ dispatched! {
         losses: &'a mut [f64],
         out: &'a mut [T],
     ) {
-        if size <= SHORT {
-            let mut block = ShortLines::new(size);
+        if are_short(size, losses.len()) {
+            let mut room = Room::new();
+            let mut block = ShortLines::new(size, &mut room);
             let in_and_out = x.chunks(LANES * size).zip(out.chunks_mut(LANES * size));
             for (index, ((x, out), losses)) in in_and_out.zip(losses.chunks_mut(LANES)).enumerate() {
                 let (first, count) = (index * LANES, losses.len());
@@ -305,7 +308,7 @@ dispatched! {
                     let factor = targets.factor(i, line.others, upstream);
                     let exponential = one_exponential::<T, M>(x[class], line.max);
                     scale_exponentials::<T, M>(out, factor / excess);
-                    out[class] = T::from_f64(-factor * rest(exponential, line.others));
+                    out[class] = T::from_f64(-factor * rest::<T>(exponential, line.others));
                 }
                 None => out.fill(T::zero()),
             }
@@ -374,7 +377,7 @@ dispatched! {
             }
             let own_share = |c: usize| share([probabilities[c].to_f64(), targets.weight[c].to_f64()]);
             let gradient = |exponential: f64, own: f64, of_others: f64| {
-                let terms = difference::<M>((exponential, of_others), (own, rest(exponential, others)));
+                let terms = difference::<M>((exponential, of_others), (own, rest::<T>(exponential, others)));
                 T::from_f64(factor * (terms / (1.0 + others)))
             };
             let logits = x.map_or(&*out, |x| &x[i * size + offset..][..out.len()]);
@@ -425,7 +428,7 @@ fn gradients_from_short_lines<T: Float, M: MulAdd>(
     for lane in 0..LANES {
         factors[lane] /= 1.0 + others[lane];
         let exponential = exponentials[lane].to_f64() / unit::<T>();
-        of_targets[lane] = T::from_f64(-factors[lane] * rest(exponential, others[lane]));
+        of_targets[lane] = T::from_f64(-factors[lane] * rest::<T>(exponential, others[lane]));
     }
     block.scale_and_replace::<M>(&factors, classes, &of_targets);
     block.store(out);
@@ -451,7 +454,8 @@ fn losses_of_short_lines<T: Float, M: MulAdd>(
 ) {
     let mut lanes = [0.0; LANES];
     for lane in 0..LANES {
-        let (high, low) = negative_log(of_targets[lane], maxima[lane], log1p::<T, M>(others[lane]));
+        let (high, low) =
+            negative_log(of_targets[lane], maxima[lane], log1p_of_positive::<T, M>(others[lane]));
         lanes[lane] = if classes.has_class(lane) { high + low } else { 0.0 };
     }
     if targets.weight.is_some() {
@@ -495,7 +499,10 @@ fn difference<M: MulAdd>((a, b): (f64, f64), (c, d): (f64, f64)) -> f64 {
 
 /// The exponentials of a line without this one: (1 - p) (1 + others), without the cancellation.
 #[inline(always)]
-fn rest(exponential: f64, others: f64) -> f64 {
+fn rest<T: Float>(exponential: f64, others: f64) -> f64 {
+    if !is_double::<T>() {
+        return (1.0 - exponential) + others; // both are positive
+    }
     // Rounded once.
     let (sum, error) = two_sum(1.0, others);
     let (difference, low) = two_sum(sum, -exponential);
@@ -511,7 +518,7 @@ pub(crate) fn class_losses<T: Float>(
     lines: &mut [Line<T>],
     losses: &mut [f64],
 ) {
-    if (1..=SHORT).contains(&size) && targets.smoothing.every == 0.0 {
+    if are_short(size, lines.len()) && targets.smoothing.every == 0.0 {
         let together = parallel::lines_in_chunk(size);
         return parallel::for_each_chunk_of_two(lines, together, losses, together, |index, lines, losses| {
             let first = index * together;

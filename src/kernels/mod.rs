@@ -16,3 +16,4 @@ mod short_lines;
 pub(crate) mod simd;
 mod small_matmul;
 pub(crate) mod softmax;
+mod transpose;

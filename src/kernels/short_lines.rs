@@ -7,62 +7,80 @@
 
 use super::exact::add_term;
 use super::functions::{Shift, exponential, exponential_in_single, is_moderate, unit};
+use super::parallel::LINES_IN_BLOCK;
 use super::simd::MulAdd;
 use super::softmax::{Line, greater, has_digits, parts_of_factor, scaled_exponential};
+use super::transpose::{turn_back, turn_on_side};
 use crate::float::Float;
 
-/// Lines of at most this many elements are short.
-pub(super) const SHORT: usize = 16;
+/// Lines of at most this many elements are short: so many that a block of them stays in the fastest cache.
+const SHORT: usize = 128;
 
-/// How many lines are processed at once: two registers of `f32` with AVX2.
-pub(super) const LANES: usize = 16;
+/// How many lines are processed at once: four registers of `f32` with AVX2.
+pub(super) const LANES: usize = LINES_IN_BLOCK;
+
+/// Whether lines are short, and so many that a block of them takes less time than they do one by one.
+#[inline(always)]
+pub(super) fn are_short(size: usize, count: usize) -> bool {
+    (1..=SHORT).contains(&size) && count >= 4 + size / 6
+}
 
 /// One number for each line.
 pub(super) type Lanes<N> = [N; LANES];
 
-/// Up to [`LANES`] short lines on their side. Where there are fewer, the other lanes hold zeros, and what is
-/// computed there is not used.
-pub(super) struct ShortLines<T> {
-    size: usize,
-    /// `values[c][i]` is element c of line i: a logit, later its exponential in [`unit`]s, or a result.
-    values: [Lanes<T>; SHORT],
+/// Where short lines lie.
+pub(super) struct Room<T> {
+    /// For lines of a few elements, without asking for memory.
+    few: [Lanes<T>; FEW],
+    many: Vec<Lanes<T>>,
 }
 
-impl<T: Float> ShortLines<T> {
-    /// Room for lines of `size` elements, at most [`SHORT`].
+const FEW: usize = 16;
+
+impl<T: Float> Room<T> {
     #[inline(always)]
-    pub fn new(size: usize) -> Self {
-        ShortLines { size, values: [[T::zero(); LANES]; SHORT] }
+    pub fn new() -> Self {
+        Room { few: [[T::zero(); LANES]; FEW], many: Vec::new() }
+    }
+}
+
+/// Up to [`LANES`] short lines on their side. Where there are fewer, the other lanes hold zeros, and what is
+/// computed there is not used.
+pub(super) struct ShortLines<'a, T> {
+    /// `sides[c][i]` is element c of line i: a logit, later its exponential in [`unit`]s, or a result.
+    sides: &'a mut [Lanes<T>],
+}
+
+impl<'a, T: Float> ShortLines<'a, T> {
+    /// Lines of `size` elements.
+    #[inline(always)]
+    pub fn new(size: usize, room: &'a mut Room<T>) -> Self {
+        if size > FEW {
+            room.many = vec![[T::zero(); LANES]; size];
+            return ShortLines { sides: &mut room.many };
+        }
+        ShortLines { sides: &mut room.few[..size] }
     }
 
     #[inline(always)]
     pub fn size(&self) -> usize {
-        self.size
-    }
-
-    #[inline(always)]
-    fn sides(&self) -> &[Lanes<T>] {
-        &self.values[..self.size]
-    }
-
-    #[inline(always)]
-    fn sides_mut(&mut self) -> &mut [Lanes<T>] {
-        &mut self.values[..self.size]
+        self.sides.len()
     }
 
     /// Takes lines in.
     #[inline(always)]
     pub fn load(&mut self, x: &[T]) {
-        if x.len() < LANES * self.size {
-            self.values = [[T::zero(); LANES]; SHORT];
+        let size = self.size();
+        if x.len() < LANES * size {
+            self.sides.fill([T::zero(); LANES]);
         }
-        turn_on_side(x, self.size, &mut self.values);
+        turn_on_side(x, size, self.sides);
     }
 
     /// Writes the lines back.
     #[inline(always)]
     pub fn store(&self, out: &mut [T]) {
-        turn_back(&self.values, self.size, out);
+        turn_back(self.sides, self.size(), out);
     }
 
     /// Replaces the logits by their exponentials; what is to be known of each line is its maximum and the sum of
@@ -78,7 +96,7 @@ impl<T: Float> ShortLines<T> {
     #[inline(always)]
     fn maxima(&self) -> Lanes<T> {
         let mut maxima = [T::neg_infinity(); LANES];
-        for side in self.sides() {
+        for side in &*self.sides {
             for lane in 0..LANES {
                 maxima[lane] = greater(maxima[lane], side[lane]);
             }
@@ -95,14 +113,14 @@ impl<T: Float> ShortLines<T> {
                 (Shift { high: high[lane], low: low[lane], least: least[lane], .. }) =
                     Shift::by(maxima[lane]);
             }
-            for side in self.sides_mut() {
+            for side in &mut *self.sides {
                 for lane in 0..LANES {
                     let (max, high, low, least) = (maxima[lane], high[lane], low[lane], least[lane]);
                     side[lane] = exponential_in_single::<T, M>(side[lane], Shift { max, high, low, least });
                 }
             }
         } else {
-            for side in self.sides_mut() {
+            for side in &mut *self.sides {
                 for lane in 0..LANES {
                     side[lane] = exponential::<T, M>(side[lane], maxima[lane]);
                 }
@@ -116,12 +134,16 @@ impl<T: Float> ShortLines<T> {
     fn sums_of_others(&self) -> Lanes<f64> {
         let (mut sums, mut errors, mut maxima) = ([0.0; LANES], [0.0; LANES], [-T::one(); LANES]);
         let unit = T::from_f64(unit::<T>());
-        for side in self.sides() {
+        for side in &*self.sides {
+            // In two steps, because each has registers of its own: so many numbers of T, then of f64.
+            let mut terms = *side;
             for lane in 0..LANES {
                 let is_maximum = side[lane] == unit;
                 maxima[lane] += if is_maximum { T::one() } else { T::zero() };
-                let term = if is_maximum { T::zero() } else { side[lane] };
-                add_term::<T>(&mut sums[lane], &mut errors[lane], term.to_f64());
+                terms[lane] = if is_maximum { T::zero() } else { side[lane] };
+            }
+            for lane in 0..LANES {
+                add_term::<T>(&mut sums[lane], &mut errors[lane], terms[lane].to_f64());
             }
         }
         for lane in 0..LANES {
@@ -134,7 +156,7 @@ impl<T: Float> ShortLines<T> {
     #[inline(always)]
     pub fn elements_of(&self, classes: &LaneClasses<T>) -> Lanes<T> {
         let mut elements = [T::zero(); LANES];
-        for (c, side) in self.sides().iter().enumerate() {
+        for (c, side) in self.sides.iter().enumerate() {
             let c = T::from_f64(c as f64);
             for lane in 0..LANES {
                 let (element, before) = (side[lane], elements[lane]);
@@ -157,21 +179,23 @@ impl<T: Float> ShortLines<T> {
         for lane in 0..LANES {
             (high[lane], low[lane]) = parts_of_factor::<T>(factors[lane]);
         }
-        let have_digits = all_lanes(&high, has_digits);
-        for (c, side) in self.sides_mut().iter_mut().enumerate() {
-            let c = T::from_f64(c as f64);
-            if !M::IS_FUSED || !have_digits {
-                // Two roundings would show in the sum of a line.
+        let is_close = M::IS_FUSED && all_lanes(&high, has_digits);
+        let sides = self.sides.iter_mut().enumerate().map(|(c, side)| (T::from_f64(c as f64), side));
+        if is_close {
+            for (c, side) in sides {
+                for lane in 0..LANES {
+                    let (exponential, element) = (side[lane], elements[lane]);
+                    let scaled = M::mul_add(exponential, high[lane], exponential * low[lane]);
+                    side[lane] = if classes.0[lane] == c { element } else { scaled };
+                }
+            }
+        } else {
+            // Two roundings would show in the sum of a line.
+            for (c, side) in sides {
                 for lane in 0..LANES {
                     let (scaled, element) = (scaled_exponential(side[lane], factors[lane]), elements[lane]);
                     side[lane] = if classes.0[lane] == c { element } else { scaled };
                 }
-                continue;
-            }
-            for lane in 0..LANES {
-                let scaled = M::mul_add(side[lane], high[lane], side[lane] * low[lane]);
-                let element = elements[lane];
-                side[lane] = if classes.0[lane] == c { element } else { scaled };
             }
         }
     }
@@ -206,7 +230,7 @@ impl<T: Float> LaneClasses<T> {
         LaneClasses([-T::one(); LANES])
     }
 
-    /// Classes, all of them below [`SHORT`], or `ignored`.
+    /// Classes of short lines, or `ignored`.
     #[inline(always)]
     pub fn new(classes: &[i64], ignored: i64) -> Self {
         let mut lanes = Self::none();
@@ -227,59 +251,5 @@ impl<T: Float> LaneClasses<T> {
     #[inline(always)]
     pub fn are_complete(&self) -> bool {
         all_lanes(&self.0, |class| class >= T::zero())
-    }
-}
-
-/// Calls a function for lines of a size that is known when it is compiled.
-macro_rules! for_constant_size {
-    ($size:expr, $function:ident $arguments:tt, $($constant:literal)*) => {
-        match $size {
-            $($constant => $function::<T, $constant> $arguments,)*
-            _ => {}
-        }
-    };
-}
-
-/// `values[c][i] = x[i * size + c]`
-fn turn_on_side<T: Float>(x: &[T], size: usize, values: &mut [Lanes<T>; SHORT]) {
-    for_constant_size!(size, lines_on_side(x, values), 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16);
-}
-
-/// `out[i * size + c] = values[c][i]`
-fn turn_back<T: Float>(values: &[Lanes<T>; SHORT], size: usize, out: &mut [T]) {
-    for_constant_size!(size, lines_turned_back(values, out), 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16);
-}
-
-fn lines_on_side<T: Float, const SIZE: usize>(x: &[T], values: &mut [Lanes<T>; SHORT]) {
-    let (lines, _) = x.as_chunks::<SIZE>();
-    if let Some(lines) = lines.first_chunk::<LANES>() {
-        for c in 0..SIZE {
-            for lane in 0..LANES {
-                values[c][lane] = lines[lane][c];
-            }
-        }
-        return;
-    }
-    for (lane, line) in lines.iter().enumerate() {
-        for c in 0..SIZE {
-            values[c][lane] = line[c];
-        }
-    }
-}
-
-fn lines_turned_back<T: Float, const SIZE: usize>(values: &[Lanes<T>; SHORT], out: &mut [T]) {
-    let (lines, _) = out.as_chunks_mut::<SIZE>();
-    if let Some(lines) = lines.first_chunk_mut::<LANES>() {
-        for lane in 0..LANES {
-            for c in 0..SIZE {
-                lines[lane][c] = values[c][lane];
-            }
-        }
-        return;
-    }
-    for (lane, line) in lines.iter_mut().enumerate() {
-        for c in 0..SIZE {
-            line[c] = values[c][lane];
-        }
     }
 }

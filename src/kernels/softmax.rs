@@ -28,7 +28,7 @@
 use super::exact::{Sum, sum_of, sum_over, two_sum};
 use super::functions::{Shift, exp, exponential, exponential_in_single, is_double, is_moderate, log1p, unit};
 use super::parallel;
-use super::short_lines::{LANES, LaneClasses, SHORT, ShortLines, write_lines};
+use super::short_lines::{LANES, LaneClasses, Room, ShortLines, are_short, write_lines};
 use super::simd::{MulAdd, dispatched};
 use crate::float::Float;
 
@@ -223,8 +223,9 @@ pub(super) fn exponentials_of_piece<T: Float, M: MulAdd>(
 
 dispatched! {
     fn read_some_lines<'a, T, M>(x: &'a [T], size: usize, lines: &'a mut [Line<T>]) {
-        if size <= SHORT {
-            let mut block = ShortLines::new(size);
+        if are_short(size, lines.len()) {
+            let mut room = Room::new();
+            let mut block = ShortLines::new(size, &mut room);
             for (x, lines) in x.chunks(LANES * size).zip(lines.chunks_mut(LANES)) {
                 block.load(x);
                 let (maxima, others) = block.read::<M>();
@@ -251,8 +252,9 @@ dispatched! {
 
     /// `out = exp(x - m) / (1 + others)`
     fn softmax_some_lines<'a, T, M>(x: &'a [T], size: usize, out: &'a mut [T]) {
-        if size <= SHORT {
-            let mut block = ShortLines::new(size);
+        if are_short(size, x.len() / size) {
+            let mut room = Room::new();
+            let mut block = ShortLines::new(size, &mut room);
             for (x, out) in x.chunks(LANES * size).zip(out.chunks_mut(LANES * size)) {
                 block.load(x);
                 let (_, others) = block.read::<M>();
@@ -514,17 +516,67 @@ mod tests {
 
     #[test]
     fn lines_of_every_length_give_what_the_formula_says() {
-        for size in (1..40).chain([511, 512, 513, 1500]) {
-            let x: Vec<f64> = (0..3 * size).map(|i| ((i * 7919) % 101) as f64 * 0.07).collect();
+        for (size, count) in
+            (1..40).chain([127, 128, 129, 511, 512, 513, 1500]).flat_map(|size| [(size, 3), (size, 45)])
+        {
+            let x: Vec<f64> = (0..count * size).map(|i| ((i * 7919) % 101) as f64 * 0.07).collect();
             let mut out = vec![0.0; x.len()];
             softmax_lines(&x, size, &mut out);
             for (x, out) in x.chunks(size).zip(out.chunks(size)) {
                 let total: f64 = x.iter().map(|x| x.exp()).sum();
                 for (x, out) in x.iter().zip(out) {
-                    assert!((out - x.exp() / total).abs() < 1e-14 * out, "size {size}");
+                    assert!((out - x.exp() / total).abs() < 1e-14 * out, "{count} lines of {size}");
                 }
             }
         }
+    }
+
+    /// Short lines are processed many at a time; none of them sees the others.
+    fn is_the_same_alone_and_among_many<T: Float>() {
+        let (inf, nan) = (f64::INFINITY, f64::NAN);
+        for size in [1, 2, 3, 5, 10, 16, 17, 100] {
+            let usual: Vec<f64> = (0..size).map(|i| ((i * 7919) % 101) as f64 * 0.07 - 3.0).collect();
+            let kinds: [&dyn Fn(usize) -> f64; 12] = [
+                &|_| -inf,
+                &|_| inf,
+                &|_| nan,
+                &|_| 0.7,
+                &|i| if i == size / 2 { 50.0 } else { 0.0 },
+                &|i| if i == size / 2 { 1e30 } else { -1e30 },
+                &|i| if i == size / 2 { inf } else { i as f64 },
+                &|i| if i == size / 2 { -inf } else { i as f64 },
+                &|i| if i == size / 2 { nan } else { i as f64 },
+                &|i| 5000.0 + 0.125 * i as f64,
+                &|i| -90.0 * i as f64,
+                &|i| 1e-40 * i as f64,
+            ];
+            let mut x = Vec::new();
+            for kind in kinds {
+                x.extend((0..3 * size).map(|i| T::from_f64(usual[i % size])));
+                x.extend((0..size).map(|i| T::from_f64(kind(i))));
+            }
+            let functions: [fn(&[T], usize, &mut [T]); 2] = [softmax_lines, log_softmax_lines];
+            for function in functions {
+                let mut together = vec![T::zero(); x.len()];
+                function(&x, size, &mut together);
+                for (line, (x, together)) in x.chunks(size).zip(together.chunks(size)).enumerate() {
+                    let mut alone = vec![T::zero(); size];
+                    function(x, size, &mut alone);
+                    for (&alone, &together) in alone.iter().zip(together) {
+                        let difference = (alone - together).abs().to_f64();
+                        let limit = 2.0 * T::epsilon().to_f64() * alone.abs().to_f64();
+                        let is_same = alone == together || alone.is_nan() && together.is_nan();
+                        assert!(is_same || difference <= limit, "line {line} of {size}: {alone} {together}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_line_is_the_same_alone_and_among_many() {
+        is_the_same_alone_and_among_many::<f32>();
+        is_the_same_alone_and_among_many::<f64>();
     }
 
     /// Lines of several blocks in f32, whose maximum is not the one that was guessed, beside the same numbers in

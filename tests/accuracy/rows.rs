@@ -76,6 +76,21 @@ impl<T: Float> Category<T> {
         Some((exact, computed))
     }
 
+    /// The logits and targets of some rows, without answers.
+    pub fn part(&self, first: usize, count: usize) -> Self {
+        let rows = count.min(self.rows - first);
+        Category {
+            name: self.name.clone(),
+            rows,
+            logits: self.logits[first * self.classes..(first + rows) * self.classes].to_vec(),
+            target: self.target[first..first + rows].to_vec(),
+            answers: Vec::new(),
+            sample: None,
+            libraries: Json::Null,
+            ..*self
+        }
+    }
+
     pub fn row(&self, row: usize) -> &[T] {
         &self.logits[row * self.classes..(row + 1) * self.classes]
     }
