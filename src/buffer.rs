@@ -149,7 +149,7 @@ fn recycled<T: Float>(length: usize) -> Option<Memory<T>> {
 
 /// Small buffers are left to the allocator, which keeps them at hand itself.
 fn is_small<T>(length: usize) -> bool {
-    length.saturating_mul(size_of::<T>()) < 64 * 1024
+    length.saturating_mul(size_of::<T>()) < 32 * 1024
 }
 
 /// Buffers that wait to be used again.
@@ -236,7 +236,7 @@ fn for_each_shelf(mut f: impl FnMut(&mut dyn AnyShelf)) {
 
 /// The bytes of large buffers that wait to be used again.
 ///
-/// Buffers of 64 KiB and more are kept when the last tensor that uses them goes, because fresh memory is
+/// Buffers of 32 KiB and more are kept when the last tensor that uses them goes, because fresh memory is
 /// several times slower to write to. They go back to the system when they have not been asked for while
 /// 1000 others came back, when there are more than [the limit](set_recycled_memory_limit), and on
 /// [`release_recycled_memory`].
