@@ -555,8 +555,7 @@ mod tests {
                 x.extend((0..3 * size).map(|i| T::from_f64(usual[i % size])));
                 x.extend((0..size).map(|i| T::from_f64(kind(i))));
             }
-            let functions: [fn(&[T], usize, &mut [T]); 2] = [softmax_lines, log_softmax_lines];
-            for function in functions {
+            for function in [softmax_lines, log_softmax_lines] {
                 let mut together = vec![T::zero(); x.len()];
                 function(&x, size, &mut together);
                 for (line, (x, together)) in x.chunks(size).zip(together.chunks(size)).enumerate() {
