@@ -6,10 +6,12 @@
 //! a line in each lane, and even the choice of the target's element is a comparison in every lane.
 
 use super::exact::add_term;
-use super::functions::{Shift, exponential, exponential_in_single, is_moderate, unit};
+use super::functions::{Shift, exponential, exponential_in_single, is_double, is_moderate, unit};
 use super::parallel::LINES_IN_BLOCK;
 use super::simd::MulAdd;
-use super::softmax::{Line, greater, has_digits, parts_of_factor, scaled_exponential};
+use super::softmax::{
+    Line, greater, has_digits, log_probability, parts_of_factor, scaled_exponential, two_parts,
+};
 use super::transpose::{turn_back, turn_on_side};
 use crate::float::Float;
 
@@ -150,6 +152,24 @@ impl<'a, T: Float> ShortLines<'a, T> {
             sums[lane] = maxima[lane].to_f64() + (sums[lane] + errors[lane]) / self::unit::<T>();
         }
         sums
+    }
+
+    /// Replaces the logits by the logarithms of their probabilities.
+    #[inline(always)]
+    pub fn subtract(&mut self, maxima: &Lanes<T>, log_denominators: &Lanes<f64>) {
+        let (mut high, mut low) = ([T::zero(); LANES], [T::zero(); LANES]);
+        for lane in 0..LANES {
+            (high[lane], low[lane]) = two_parts(maxima[lane], log_denominators[lane]);
+        }
+        for side in &mut *self.sides {
+            for lane in 0..LANES {
+                side[lane] = if is_double::<T>() {
+                    log_probability(side[lane], maxima[lane], log_denominators[lane])
+                } else {
+                    (side[lane] - high[lane]) - low[lane]
+                };
+            }
+        }
     }
 
     /// The element of each line's class; 0 where there is none.

@@ -26,7 +26,9 @@
 //! a time ([`super::short_lines`]), long ones in pieces that stay in the fastest cache.
 
 use super::exact::{Sum, sum_of, sum_over, two_sum};
-use super::functions::{Shift, exp, exponential, exponential_in_single, is_double, is_moderate, log1p, unit};
+use super::functions::{
+    Shift, exp, exponential, exponential_in_single, is_double, is_moderate, log1p, log1p_of_positive, unit,
+};
 use super::parallel;
 use super::short_lines::{LANES, LaneClasses, Room, ShortLines, are_short, write_lines};
 use super::simd::{MulAdd, dispatched};
@@ -271,30 +273,27 @@ dispatched! {
     }
 
     /// `out = (x - m) - log1p(others)`
-    fn log_softmax_some_lines<'a, T, M>(
-        x: &'a [T],
-        size: usize,
-        lines: &'a [Line<T>],
-        logs: &'a [f64],
-        out: &'a mut [T],
-    ) {
-        let in_and_out = x.chunks_exact(size).zip(out.chunks_exact_mut(size));
-        for ((x, out), (line, &log)) in in_and_out.zip(lines.iter().zip(logs)) {
-            if is_double::<T>() {
-                for (&x, out) in x.iter().zip(out) {
-                    let (difference, low) = shifted(x, line.max);
-                    *out = T::from_f64((difference - log) + low);
+    fn log_softmax_some_lines<'a, T, M>(x: &'a [T], size: usize, out: &'a mut [T]) {
+        if are_short(size, x.len() / size) {
+            let mut room = Room::new();
+            let mut block = ShortLines::new(size, &mut room);
+            for (x, out) in x.chunks(LANES * size).zip(out.chunks_mut(LANES * size)) {
+                block.load(x);
+                let (maxima, mut logs) = block.read::<M>();
+                for log in &mut logs {
+                    *log = log1p_of_positive::<T, M>(*log);
                 }
-                continue;
+                block.load(x);
+                block.subtract(&maxima, &logs);
+                block.store(out);
             }
-            // m + log1p(others) as the nearest number and what is left. The first difference is exact where
-            // it is small.
-            let max = line.max.to_f64();
-            let high = T::from_f64(max + log);
-            let low = T::from_f64((max - high.to_f64()) + log);
-            for (&x, out) in x.iter().zip(out) {
-                *out = (x - high) - low;
-            }
+            return;
+        }
+        for (x, out) in x.chunks_exact(size).zip(out.chunks_exact_mut(size)) {
+            // Nobody wants the exponentials. But writing them brings `out` into the cache, while there is something
+            // to compute.
+            let (line, _) = exponentiate_line::<T, M>(x, out);
+            log_softmax_line(x, line.max, log1p_of_positive::<T, M>(line.others), out);
         }
     }
 
@@ -343,6 +342,37 @@ dispatched! {
             }
         }
     }
+}
+
+/// `out = (x - max) - log_denominator`
+#[inline(always)]
+fn log_softmax_line<T: Float>(x: &[T], max: T, log_denominator: f64, out: &mut [T]) {
+    if is_double::<T>() {
+        for (&x, out) in x.iter().zip(out) {
+            *out = log_probability(x, max, log_denominator);
+        }
+        return;
+    }
+    let (high, low) = two_parts(max, log_denominator);
+    for (&x, out) in x.iter().zip(out) {
+        *out = (x - high) - low;
+    }
+}
+
+/// (x - max) - log_denominator, for `f64`.
+#[inline(always)]
+pub(super) fn log_probability<T: Float>(x: T, max: T, log_denominator: f64) -> T {
+    let (difference, low) = shifted(x, max);
+    T::from_f64((difference - log_denominator) + low)
+}
+
+/// max + log_denominator as the nearest number and what is left, for `f32`. The difference of an x and the first
+/// is exact where it is small.
+#[inline(always)]
+pub(super) fn two_parts<T: Float>(max: T, log_denominator: f64) -> (T, T) {
+    let max = max.to_f64();
+    let high = T::from_f64(max + log_denominator);
+    (high, T::from_f64((max - high.to_f64()) + log_denominator))
 }
 
 /// `out = out factor`, where `out` is in [`unit`]s, with one rounding.
@@ -439,11 +469,7 @@ pub(crate) fn softmax_lines<T: Float>(x: &[T], size: usize, out: &mut [T]) {
 /// The logarithms of the probabilities of all lines.
 pub(crate) fn log_softmax_lines<T: Float>(x: &[T], size: usize, out: &mut [T]) {
     for_each_chunk_of_lines(x, size, out, |x, out| {
-        let mut lines = vec![Line::default(); x.len() / size];
-        let mut logs = vec![0.0; lines.len()];
-        read_some_lines(x, size, &mut lines);
-        log_denominators(&lines, &mut logs);
-        log_softmax_some_lines(x, size, &lines, &logs, out);
+        log_softmax_some_lines(x, size, out);
     });
 }
 
