@@ -10,7 +10,7 @@ use super::short_lines::{LANES, LaneClasses, Lanes, Room, ShortLines, are_short,
 use super::simd::{MulAdd, dispatched};
 use super::softmax::{
     Line, exponentials_of_piece, exponentiate_line, log_denominators, one_exponential, pieces, position,
-    read_lines, scale_exponentials, scaled_exponentials, shifted,
+    read_lines, read_some_lines, scale_exponentials, scaled_exponentials, shifted,
 };
 use crate::float::Float;
 
@@ -518,19 +518,20 @@ pub(crate) fn class_losses<T: Float>(
     lines: &mut [Line<T>],
     losses: &mut [f64],
 ) {
-    if are_short(size, lines.len()) && targets.smoothing.every == 0.0 {
-        let together = parallel::lines_in_chunk(size);
-        return parallel::for_each_chunk_of_two(lines, together, losses, together, |index, lines, losses| {
-            let first = index * together;
-            let (x, targets) = (&x[first * size..][..lines.len() * size], targets.part(first, lines.len()));
-            class_losses_of_short_lines(x, size, targets, lines, losses);
-        });
-    }
-    read_lines(x, size, lines);
     if size == 0 {
+        read_lines(x, size, lines);
         return losses.fill(0.0); // every target is ignored
     }
-    class_losses_of_some_lines(x, size, targets, lines, losses);
+    let together = parallel::lines_in_chunk(size);
+    parallel::for_each_chunk_of_two(lines, together, losses, together, |index, lines, losses| {
+        let first = index * together;
+        let (x, targets) = (&x[first * size..][..lines.len() * size], targets.part(first, lines.len()));
+        if are_short(size, lines.len()) && targets.smoothing.every == 0.0 {
+            return class_losses_of_short_lines(x, size, targets, lines, losses);
+        }
+        read_some_lines(x, size, lines);
+        class_losses_of_some_lines(x, size, targets, lines, losses);
+    });
 }
 
 /// The gradients of the logits `x`, or of those that `out` holds; exactly 0 where the target is ignored.
@@ -585,11 +586,17 @@ pub(crate) fn probability_losses<T: Float>(
     lines: &mut [Line<T>],
     losses: &mut [f64],
 ) {
-    read_lines(x, size, lines);
     if size == 0 {
+        read_lines(x, size, lines);
         return losses.fill(0.0);
     }
-    probability_losses_of_some_lines(x, size, targets, lines, losses);
+    let together = parallel::lines_in_chunk(size);
+    parallel::for_each_chunk_of_two(lines, together, losses, together, |index, lines, losses| {
+        let range = index * together * size..(index * together + lines.len()) * size;
+        let (x, targets) = (&x[range.clone()], targets.part(range));
+        read_some_lines(x, size, lines);
+        probability_losses_of_some_lines(x, size, targets, lines, losses);
+    });
 }
 
 /// The gradients of the logits `x`, or of those that `out` holds.

@@ -1,6 +1,6 @@
 //! Sums without loss: the rounded result, and exactly what the rounding left out.
 
-use super::simd::MulAdd;
+use super::simd::{MulAdd, array};
 use num_traits::Float;
 
 /// a + b = sum + error, for any two numbers (Knuth).
@@ -98,7 +98,7 @@ pub(crate) fn sum_of<T: crate::float::Float>(x: &[T], f: impl Fn(f64) -> f64) ->
     let (chunks, rest) = x.as_chunks::<{ 4 * FOURS }>();
     for chunk in chunks {
         for (sums, x) in sums.iter_mut().zip(chunk.as_chunks::<4>().0) {
-            *sums = sums.plus::<T>(x.map(|x| f(x.to_f64())));
+            *sums = sums.plus::<T>(array(|lane| f(x[lane].to_f64())));
         }
     }
     for (sums, x) in sums.iter_mut().zip(rest.chunks(4)) {
@@ -120,16 +120,15 @@ pub(crate) fn sum_over<T: crate::float::Float, const N: usize>(
     let length = slices[0].len();
     let whole = length - length % (4 * FOURS);
     for start in (0..whole).step_by(4 * FOURS) {
-        let chunk = slices.map(|x| &x[start..start + 4 * FOURS]);
+        let chunk: [&[T]; N] = array(|i| &slices[i][start..start + 4 * FOURS]);
         for (four, sums) in sums.iter_mut().enumerate() {
-            let terms = [0, 1, 2, 3].map(|lane| f(chunk.map(|x| x[4 * four + lane].to_f64())));
-            *sums = sums.plus::<T>(terms);
+            *sums = sums.plus::<T>(array(|lane| f(array(|i| chunk[i][4 * four + lane].to_f64()))));
         }
     }
     for (sums, start) in sums.iter_mut().zip((whole..length).step_by(4)) {
         let mut terms = [0.0; 4];
-        for (term, i) in terms.iter_mut().zip(start..length) {
-            *term = f(slices.map(|x| x[i].to_f64()));
+        for (term, at) in terms.iter_mut().zip(start..length) {
+            *term = f(array(|i| slices[i][at].to_f64()));
         }
         *sums = sums.plus::<T>(terms);
     }

@@ -161,6 +161,17 @@ pub(crate) fn dispatch<K: Kernel>(kernel: K) -> K::Output {
     return kernel.run::<Separate>();
 }
 
+/// `[f(0), f(1), ..]`. The standard library's functions on arrays may remain calls, which are not compiled with the
+/// instructions of their caller.
+#[inline(always)]
+pub(crate) fn array<A: Copy + Default, const N: usize>(f: impl Fn(usize) -> A) -> [A; N] {
+    let mut array = [A::default(); N];
+    for (i, element) in array.iter_mut().enumerate() {
+        *element = f(i);
+    }
+    array
+}
+
 /// Defines a function that runs its body by [`dispatch`]. In the body, `M::mul_add` is the
 /// multiply-add of the instructions that it is being compiled for.
 macro_rules! dispatched {

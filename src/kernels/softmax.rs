@@ -31,7 +31,7 @@ use super::functions::{
 };
 use super::parallel;
 use super::short_lines::{LANES, LaneClasses, Room, ShortLines, are_short, write_lines};
-use super::simd::{MulAdd, dispatched};
+use super::simd::{MulAdd, array, dispatched};
 use crate::float::Float;
 
 /// What the formulas above need of a line.
@@ -224,7 +224,8 @@ pub(super) fn exponentials_of_piece<T: Float, M: MulAdd>(
 }
 
 dispatched! {
-    fn read_some_lines<'a, T, M>(x: &'a [T], size: usize, lines: &'a mut [Line<T>]) {
+    /// Reads lines.
+    pub(super) fn read_some_lines<'a, T, M>(x: &'a [T], size: usize, lines: &'a mut [Line<T>]) {
         if are_short(size, lines.len()) {
             let mut room = Room::new();
             let mut block = ShortLines::new(size, &mut room);
@@ -260,7 +261,7 @@ dispatched! {
             for (x, out) in x.chunks(LANES * size).zip(out.chunks_mut(LANES * size)) {
                 block.load(x);
                 let (_, others) = block.read::<M>();
-                let factors = others.map(|others| 1.0 / (1.0 + others));
+                let factors = array(|lane| 1.0 / (1.0 + others[lane]));
                 block.scale_and_replace::<M>(&factors, &LaneClasses::none(), &[T::zero(); LANES]);
                 block.store(out);
             }
@@ -304,28 +305,19 @@ dispatched! {
         x: &'a [T],
         gradient: &'a [T],
         size: usize,
-        lines: &'a [Line<T>],
         out: &'a mut [T],
     ) {
-        let mut total = 0.0;
-        for (i, offset, out) in pieces(size, out) {
-            exponentials_of_piece::<T, M>(Some(x), i * size + offset, lines[i].max, out);
-            let gradient = &gradient[i * size..(i + 1) * size];
-            if offset == 0 {
-                let sum = sum_of(gradient, |g| g).total();
-                total = sum / (1.0 + lines[i].others) / unit::<T>();
-            }
-            for (out, &g) in out.iter_mut().zip(&gradient[offset..]) {
+        let inputs = x.chunks_exact(size).zip(gradient.chunks_exact(size));
+        for ((x, g), out) in inputs.zip(out.chunks_exact_mut(size)) {
+            let (Line { max, others }, excess) = exponentiate_line::<T, M>(x, out);
+            let total = sum_of(g, |g| g).total() / (1.0 + others) / (unit::<T>() * excess);
+            for (out, &g) in out.iter_mut().zip(g) {
                 *out = T::from_f64(g.to_f64() - out.to_f64() * total);
             }
-        }
-        let inputs = x.chunks_exact(size).zip(gradient.chunks_exact(size));
-        for ((x, g), (line, out)) in inputs.zip(lines.iter().zip(out.chunks_exact_mut(size))) {
-            let Some(k) = position(x, line.max) else { continue };
+            let Some(k) = position(x, max) else { continue };
             let mut rest = sum_of(&g[..k], |g| g);
             rest.add_sum(sum_of(&g[k + 1..], |g| g));
-            let rest = rest.total();
-            out[k] = T::from_f64((g[k].to_f64() * line.others - rest) / (1.0 + line.others));
+            out[k] = T::from_f64((g[k].to_f64() * others - rest.total()) / (1.0 + others));
         }
     }
 
@@ -478,9 +470,7 @@ pub(crate) fn log_softmax_gradient_lines<T: Float>(x: &[T], gradient: &[T], size
     let chunk = parallel::lines_in_chunk(size) * size.max(1);
     parallel::for_each_chunk(out, chunk, |index, out| {
         let range = index * chunk..index * chunk + out.len();
-        let mut lines = vec![Line::default(); out.len() / size];
-        read_some_lines(&x[range.clone()], size, &mut lines);
-        log_softmax_gradient_of_some_lines(&x[range.clone()], &gradient[range], size, &lines, out);
+        log_softmax_gradient_of_some_lines(&x[range.clone()], &gradient[range], size, out);
     });
 }
 
