@@ -5,10 +5,10 @@
 //! then element 1 of all. Maxima, sums, logarithms and gradients are then computed for all of them at once,
 //! a line in each lane, and even the choice of the target's element is a comparison in every lane.
 
-use super::exact::add_term;
+use super::exact::{Sum, add_term};
 use super::functions::{Shift, exponential, exponential_in_single, is_double, is_moderate, unit};
 use super::parallel::LINES_IN_BLOCK;
-use super::simd::MulAdd;
+use super::simd::{MulAdd, array};
 use super::softmax::{
     Line, greater, has_digits, log_probability, parts_of_factor, scaled_exponential, two_parts,
 };
@@ -172,6 +172,66 @@ impl<'a, T: Float> ShortLines<'a, T> {
         }
     }
 
+    /// Replaces exponentials, as [`read`](Self::read) leaves them, by the gradients of logits; `gradient` holds those
+    /// of the logarithms of probabilities. The formula is that of `softmax::log_softmax_gradient_of_some_lines`.
+    #[inline(always)]
+    pub fn log_softmax_gradient(&mut self, others: &Lanes<f64>, gradient: &Self) {
+        let likeliest = self.classes_of(&[T::from_f64(unit::<T>()); LANES]);
+        let of_likeliest = gradient.elements_of(&likeliest);
+        let totals = gradient.sums(|_, _, g| g);
+        let rests = gradient.sums(|c, lane, g| if likeliest.is(lane, c) { 0.0 } else { g });
+        for (c, (side, gradient)) in self.sides.iter_mut().zip(&*gradient.sides).enumerate() {
+            for lane in 0..LANES {
+                let denominator = 1.0 + others[lane];
+                let of_others = side[lane].to_f64() * (totals[lane] / denominator / unit::<T>());
+                let usual = gradient[lane].to_f64() - of_others;
+                let of_this = (of_likeliest[lane].to_f64() * others[lane] - rests[lane]) / denominator;
+                side[lane] = T::from_f64(if likeliest.is(lane, c) { of_this } else { usual });
+            }
+        }
+    }
+
+    /// Replaces probabilities by the gradients of logits; `gradient` holds those of the probabilities. The formula is
+    /// that of `softmax::softmax_gradient_of_some_lines`.
+    #[inline(always)]
+    pub fn softmax_gradient(&mut self, gradient: &Self) {
+        let references = gradient.elements_of(&self.classes_of(&self.maxima()));
+        let difference = |lane: usize, g: T| g.to_f64() - references[lane].to_f64();
+        let means = self.sums(|c, lane, p| p * difference(lane, gradient.sides[c][lane]));
+        for (side, gradient) in self.sides.iter_mut().zip(&*gradient.sides) {
+            for lane in 0..LANES {
+                let from_mean = difference(lane, gradient[lane]) - means[lane];
+                side[lane] = T::from_f64(side[lane].to_f64() * from_mean);
+            }
+        }
+    }
+
+    /// The sums of each line's terms, made of classes, lanes and elements.
+    #[inline(always)]
+    fn sums(&self, term: impl Fn(usize, usize, f64) -> f64) -> Lanes<f64> {
+        let (mut sums, mut errors) = ([0.0; LANES], [0.0; LANES]);
+        for (c, side) in self.sides.iter().enumerate() {
+            for lane in 0..LANES {
+                add_term::<T>(&mut sums[lane], &mut errors[lane], term(c, lane, side[lane].to_f64()));
+            }
+        }
+        array(|lane| Sum::new(sums[lane], errors[lane]).total())
+    }
+
+    /// The class at which each line first holds a value.
+    #[inline(always)]
+    fn classes_of(&self, values: &Lanes<T>) -> LaneClasses<T> {
+        let mut classes = LaneClasses::none();
+        for (c, side) in self.sides.iter().enumerate().rev() {
+            let c = T::from_f64(c as f64);
+            for lane in 0..LANES {
+                let later = classes.0[lane];
+                classes.0[lane] = if side[lane] == values[lane] { c } else { later };
+            }
+        }
+        classes
+    }
+
     /// The element of each line's class; 0 where there is none.
     #[inline(always)]
     pub fn elements_of(&self, classes: &LaneClasses<T>) -> Lanes<T> {
@@ -259,6 +319,12 @@ impl<T: Float> LaneClasses<T> {
             *lane = T::from_f64(f64::from(class));
         }
         lanes
+    }
+
+    /// Whether the line in a lane has this class.
+    #[inline(always)]
+    fn is(&self, lane: usize, class: usize) -> bool {
+        self.0[lane] == T::from_f64(class as f64)
     }
 
     /// Whether the line in a lane has a class.

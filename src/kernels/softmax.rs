@@ -307,17 +307,36 @@ dispatched! {
         size: usize,
         out: &'a mut [T],
     ) {
+        if are_short(size, x.len() / size) {
+            let (mut room, mut room_of_gradient) = (Room::new(), Room::new());
+            let mut block = ShortLines::new(size, &mut room);
+            let mut gradients = ShortLines::new(size, &mut room_of_gradient);
+            let inputs = x.chunks(LANES * size).zip(gradient.chunks(LANES * size));
+            for ((x, gradient), out) in inputs.zip(out.chunks_mut(LANES * size)) {
+                block.load(x);
+                gradients.load(gradient);
+                let (_, others) = block.read::<M>();
+                block.log_softmax_gradient(&others, &gradients);
+                block.store(out);
+            }
+            return;
+        }
         let inputs = x.chunks_exact(size).zip(gradient.chunks_exact(size));
         for ((x, g), out) in inputs.zip(out.chunks_exact_mut(size)) {
             let (Line { max, others }, excess) = exponentiate_line::<T, M>(x, out);
-            let total = sum_of(g, |g| g).total() / (1.0 + others) / (unit::<T>() * excess);
+            let likeliest = position(x, max);
+            let (before, after) = likeliest.map_or((g, &g[..0]), |k| (&g[..k], &g[k + 1..]));
+            let mut sum = sum_of(before, |g| g);
+            sum.add_sum(sum_of(after, |g| g));
+            let rest = sum.total();
+            sum.add(likeliest.map_or(0.0, |k| g[k].to_f64()));
+            let total = sum.total() / (1.0 + others) / (unit::<T>() * excess);
             for (out, &g) in out.iter_mut().zip(g) {
                 *out = T::from_f64(g.to_f64() - out.to_f64() * total);
             }
-            let Some(k) = position(x, max) else { continue };
-            let mut rest = sum_of(&g[..k], |g| g);
-            rest.add_sum(sum_of(&g[k + 1..], |g| g));
-            out[k] = T::from_f64((g[k].to_f64() * others - rest.total()) / (1.0 + others));
+            if let Some(k) = likeliest {
+                out[k] = T::from_f64((g[k].to_f64() * others - rest) / (1.0 + others));
+            }
         }
     }
 
@@ -325,7 +344,21 @@ dispatched! {
     /// since a constant in g changes nothing, g[k] is taken from all of g first, and what is left has
     /// its digits.
     fn softmax_gradient_of_some_lines<'a, T, M>(p: &'a [T], gradient: &'a [T], size: usize, out: &'a mut [T]) {
-        for ((p, g), out) in p.chunks_exact(size).zip(gradient.chunks_exact(size)).zip(out.chunks_exact_mut(size)) {
+        if are_short(size, p.len() / size) {
+            let (mut room, mut room_of_gradient) = (Room::new(), Room::new());
+            let mut block = ShortLines::new(size, &mut room);
+            let mut gradients = ShortLines::new(size, &mut room_of_gradient);
+            let inputs = p.chunks(LANES * size).zip(gradient.chunks(LANES * size));
+            for ((p, gradient), out) in inputs.zip(out.chunks_mut(LANES * size)) {
+                block.load(p);
+                gradients.load(gradient);
+                block.softmax_gradient(&gradients);
+                block.store(out);
+            }
+            return;
+        }
+        let inputs = p.chunks_exact(size).zip(gradient.chunks_exact(size));
+        for ((p, g), out) in inputs.zip(out.chunks_exact_mut(size)) {
             let greatest = maximum(p);
             let reference = g[position(p, greatest).unwrap_or(0)].to_f64();
             let mean = sum_over([p, g], |[p, g]| p * (g - reference)).total();
