@@ -79,7 +79,7 @@ impl<T: Float> Tensor<T> {
 
     /// The opposite of [`gather`](Tensor::gather): zeros of a shape, with the elements of this tensor added
     /// where the index says.
-    fn scatter(&self, shape: &Shape, dim: usize, index: &Indices) -> Result<Self> {
+    pub(super) fn scatter(&self, shape: &Shape, dim: usize, index: &Indices) -> Result<Self> {
         let walk = walk("gather", shape, dim, index)?;
         let value = Tensor::compute_on_zeros(shape.clone(), |out| {
             if let Some(walk) = walk {

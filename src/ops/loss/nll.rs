@@ -150,10 +150,9 @@ impl<T: Float> Backward<T> for Nll<T> {
         let places = Indices::from_parts(classes.target.shape().clone(), places);
         let each = upstream.mul(&factors)?.masked_fill(&classes.ignored(), 0.0)?;
         let dim = self.dim as isize;
-        let zeros = Tensor::zeros(&self.shape)?;
         if self.shape[self.dim] == 0 {
-            return Ok(zeros.into()); // without classes there is no place for an ignored target
+            return Ok(Tensor::<T>::zeros(&self.shape)?.into()); // no place for an ignored target
         }
-        Ok(zeros.scatter_add(dim, places.unsqueeze(dim)?, &each.unsqueeze(dim)?)?.into())
+        Ok(each.unsqueeze(dim)?.scatter(&self.shape, self.dim, &places.unsqueeze(dim)?)?.into())
     }
 }
