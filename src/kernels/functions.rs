@@ -194,6 +194,9 @@ pub(super) fn exponential_in_single<T: Float, M: MulAdd>(x: T, shift: Shift<T>) 
     T::from_f64(f64::from(M::mul_add(M::mul_add(square, tail, r), power, power)))
 }
 
+/// Beyond this softplus is the identity, as PyTorch defines it.
+pub(crate) const SOFTPLUS_THRESHOLD: f64 = 20.0;
+
 /// exp(x) - 1 as a sum of two numbers.
 #[inline(always)]
 fn expm1_parts<M: MulAdd>(x: f64) -> (f64, f64) {
@@ -296,8 +299,12 @@ const TWO_52: f64 = (1u64 << 52) as f64;
 #[inline(always)]
 fn tanh<T: Float, M: MulAdd>(x: f64) -> f64 {
     let (high, low) = expm1_parts::<M>(2.0 * x.abs());
-    let (denominator, error) = two_sum(high, 2.0);
-    let value = quotient::<M>((high, low), (denominator, error + low));
+    let value = if is_double::<T>() {
+        let (denominator, error) = two_sum(high, 2.0);
+        quotient::<M>((high, low), (denominator, error + low))
+    } else {
+        high / (high + 2.0)
+    };
     let value = if x.abs() > 22.0 { 1.0 } else { value };
     let value = if x.abs() < 1e-9 { x.abs() } else { value };
     if x.is_nan() { x } else { value.copysign(x) }
@@ -311,6 +318,11 @@ fn sigmoid<T: Float, M: MulAdd>(x: f64) -> f64 {
     let limited = if magnitude > 708.0 { 708.0 } else { magnitude };
     let (high, low, rounded) = exp_parts::<T, M>(-limited, 0.0);
     let scale = power_of_two(rounded);
+    if !is_double::<T>() {
+        let e = high * scale;
+        let value = if x < 0.0 { e } else { 1.0 } / (1.0 + e);
+        return if x.is_nan() { x } else { value };
+    }
     let e = (high * scale, low * scale);
     let (one_plus, error) = fast_two_sum(1.0, e.0);
     let denominator = fast_two_sum(one_plus, error + e.1);
@@ -318,6 +330,13 @@ fn sigmoid<T: Float, M: MulAdd>(x: f64) -> f64 {
     let above = quotient::<M>((1.0, 0.0), denominator);
     let value = if x < 0.0 { below } else { above };
     if x.is_nan() { x } else { value }
+}
+
+/// ln(1 + exp(x)), and x itself where x > [`SOFTPLUS_THRESHOLD`].
+#[inline(always)]
+fn softplus<T: Float, M: MulAdd>(x: f64) -> f64 {
+    let value = log1p_of_positive::<T, M>(exp::<T, M>(x, 0.0));
+    if x > SOFTPLUS_THRESHOLD { x } else { value }
 }
 
 /// The quotient of two numbers given as unevaluated sums, with one step of correction.
@@ -361,4 +380,6 @@ slice_functions! {
     tanh_slice: tanh;
     /// `out[i] = 1/(1 + exp(-x[i]))`
     sigmoid_slice: sigmoid;
+    /// `out[i] = ln(1 + exp(x[i]))`, as far as [`SOFTPLUS_THRESHOLD`]
+    softplus_slice: softplus;
 }

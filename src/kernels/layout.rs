@@ -1,5 +1,6 @@
 //! Walking and copying strided views.
 
+use super::parallel::{for_each_chunk, lines_in_chunk};
 use smallvec::SmallVec;
 
 /// Calls `row` for the innermost rows of several views of the same sizes, in row-major order, with
@@ -66,7 +67,15 @@ fn merged_dims<const N: usize>(
 }
 
 /// Copies a strided view (a broadcast or a permutation) into row-major order.
-pub(crate) fn strided_copy<E: Copy>(x: &[E], strides: &[usize], sizes: &[usize], out: &mut [E]) {
+pub(crate) fn strided_copy<E: Copy + Send + Sync>(
+    x: &[E],
+    strides: &[usize],
+    sizes: &[usize],
+    out: &mut [E],
+) {
+    if let [(rows, [1]), (columns, [step])] = merged_dims(sizes, [strides])[..] {
+        return transposed_copy(x, step, [rows, columns], out);
+    }
     let mut rest = out;
     for_each_row(sizes, [strides], |count, [start], [stride]| {
         let (row, tail) = std::mem::take(&mut rest).split_at_mut(count);
@@ -76,6 +85,33 @@ pub(crate) fn strided_copy<E: Copy>(x: &[E], strides: &[usize], sizes: &[usize],
             _ => row.iter_mut().zip(x[start..].iter().step_by(stride)).for_each(|(out, &x)| *out = x),
         }
         rest = tail;
+    });
+}
+
+/// `out[r * columns + c] = x[r + c * step]`, by blocks: each column lies far from the next, and what is fetched of
+/// it along with one element should serve several rows.
+fn transposed_copy<E: Copy + Send + Sync>(x: &[E], step: usize, [rows, columns]: [usize; 2], out: &mut [E]) {
+    const HEIGHT: usize = 64;
+    const WIDTH: usize = 16;
+    let (Some(&any), false) = (x.first(), out.is_empty()) else { return };
+    let rows_in_chunk = lines_in_chunk(columns).next_multiple_of(HEIGHT);
+    for_each_chunk(out, rows_in_chunk * columns, |index, out| {
+        let mut block = [[any; HEIGHT]; WIDTH];
+        for (part, out) in out.chunks_mut(HEIGHT * columns).enumerate() {
+            let row = index * rows_in_chunk + part * HEIGHT;
+            let height = HEIGHT.min(rows - row);
+            for first in (0..columns).step_by(WIDTH) {
+                let width = WIDTH.min(columns - first);
+                for (c, column) in block[..width].iter_mut().enumerate() {
+                    column[..height].copy_from_slice(&x[row + (first + c) * step..][..height]);
+                }
+                for (r, out) in out.chunks_exact_mut(columns).enumerate() {
+                    for (out, column) in out[first..first + width].iter_mut().zip(&block) {
+                        *out = column[r];
+                    }
+                }
+            }
+        }
     });
 }
 

@@ -4,7 +4,7 @@
 //! the results are the same bits for any number of threads.
 
 /// A chunk should be worth the hand-over to another thread: about this many elements.
-const ELEMENTS_IN_CHUNK: usize = 1 << 14;
+pub(crate) const ELEMENTS_IN_CHUNK: usize = 1 << 14;
 
 /// So many short lines are processed together.
 pub(crate) const LINES_IN_BLOCK: usize = 32;
@@ -21,6 +21,18 @@ pub(crate) fn lines_in_chunk(size: usize) -> usize {
 /// Calls `f` with the index and the elements of every chunk of a slice.
 pub(crate) fn for_each_chunk<A: Send>(a: &mut [A], length: usize, f: impl Fn(usize, &mut [A]) + Sync) {
     share_out(a.chunks_mut(length).enumerate(), length >= LONG, |(index, a)| f(index, a));
+}
+
+/// Calls `f` with every chunk of a slice and what lies beside it in another of the same length, for functions of
+/// single elements.
+pub(crate) fn for_each_chunk_beside<A: Sync, B: Send>(
+    x: &[A],
+    out: &mut [B],
+    f: impl Fn(&[A], &mut [B]) + Sync,
+) {
+    for_each_chunk(out, ELEMENTS_IN_CHUNK, |index, out| {
+        f(&x[index * ELEMENTS_IN_CHUNK..][..out.len()], out);
+    });
 }
 
 /// The same for chunks of two slices that belong together.

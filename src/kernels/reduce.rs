@@ -75,7 +75,7 @@ fn sum_columns<T: Float>(x: &[T], inner: usize, out: &mut [T]) {
     }
 }
 
-/// Reduces each block over its rows with `combine(so far, next)`, beginning with the first row.
+/// Reduces each block over its rows with `combine`, whatever the order.
 pub(crate) fn fold_blocks<T: Copy>(
     x: &[T],
     size: usize,
@@ -86,7 +86,7 @@ pub(crate) fn fold_blocks<T: Copy>(
     if inner == 1 {
         for (block, out) in out.iter_mut().enumerate() {
             let row = &x[block * size..(block + 1) * size];
-            *out = row[1..].iter().fold(row[0], |so_far, &next| combine(so_far, next));
+            *out = fold_row(row, &combine);
         }
         return;
     }
@@ -101,6 +101,22 @@ pub(crate) fn fold_blocks<T: Copy>(
             }
         }
     }
+}
+
+/// One row, which has an element, in many lanes at once.
+fn fold_row<T: Copy>(row: &[T], combine: impl Fn(T, T) -> T) -> T {
+    let (chunks, rest) = row.as_chunks::<16>();
+    let Some((&first, chunks)) = chunks.split_first() else {
+        return rest[1..].iter().fold(rest[0], |so_far, &next| combine(so_far, next));
+    };
+    let mut lanes = first;
+    for chunk in chunks {
+        for (lane, &next) in lanes.iter_mut().zip(chunk) {
+            *lane = combine(*lane, next);
+        }
+    }
+    let of_lanes = lanes[1..].iter().fold(lanes[0], |so_far, &next| combine(so_far, next));
+    rest.iter().fold(of_lanes, |so_far, &next| combine(so_far, next))
 }
 
 /// The position of the first element of each block's column that no other one `beats`.

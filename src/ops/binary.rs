@@ -51,7 +51,7 @@ pub(super) fn zipped<T: Float>(
     op: &'static str,
     a: &Tensor<T>,
     b: &Tensor<T>,
-    f: impl Fn(T, T) -> T,
+    f: impl Fn(T, T) -> T + Copy + Sync,
 ) -> Result<Tensor<T>> {
     let shape = a.shape().broadcast(op, b.shape())?;
     shape.checked_elements(op)?;

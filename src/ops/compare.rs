@@ -38,7 +38,7 @@ fn compare<T: Float>(
     op: &'static str,
     a: &Tensor<T>,
     b: &Tensor<T>,
-    holds: impl Fn(T, T) -> bool,
+    holds: impl Fn(T, T) -> bool + Copy + Sync,
 ) -> Result<Mask> {
     let shape = a.shape().broadcast(op, b.shape())?;
     let elements = shape.checked_elements(op)?;

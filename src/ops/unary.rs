@@ -6,18 +6,19 @@
 use crate::error::{Error, Result};
 use crate::float::Float;
 use crate::kernels::elementwise::map;
-use crate::kernels::functions;
+use crate::kernels::functions::{self, SOFTPLUS_THRESHOLD};
+use crate::kernels::parallel::for_each_chunk_beside;
 use crate::step::{Backward, Gradients, Step, StepContext};
 use crate::tensor::Tensor;
 
 /// A new constant, element by element.
-pub(crate) fn mapped<T: Float>(x: &Tensor<T>, f: impl Fn(T) -> T) -> Result<Tensor<T>> {
+pub(crate) fn mapped<T: Float>(x: &Tensor<T>, f: impl Fn(T) -> T + Copy + Sync) -> Result<Tensor<T>> {
     Tensor::compute(x.shape().clone(), |out| map(x.as_slice(), out, f))
 }
 
 /// A new constant, by a kernel over the elements.
 fn by_kernel<T: Float>(x: &Tensor<T>, kernel: fn(&[T], &mut [T])) -> Result<Tensor<T>> {
-    Tensor::compute(x.shape().clone(), |out| kernel(x.as_slice(), out))
+    Tensor::compute(x.shape().clone(), |out| for_each_chunk_beside(x.as_slice(), out, kernel))
 }
 
 /// Rules as a table: the name of the operation, its formula, and the gradient of its input.
@@ -167,9 +168,7 @@ impl<T: Float> Tensor<T> {
     /// # Errors
     /// [`Error::OutOfMemory`].
     pub fn softplus(&self) -> Result<Self> {
-        let threshold = T::from_f64(SOFTPLUS_THRESHOLD);
-        let softplus = |x: T| if x > threshold { x } else { x.exp().ln_1p() };
-        Ok(Step::new(Softplus).saved_input(self).record(mapped(self, softplus)?))
+        Ok(Step::new(Softplus).saved_input(self).record(by_kernel(self, functions::softplus_slice)?))
     }
 
     /// x Φ(x), where Φ(x) = (1 + erf(x/sqrt 2))/2 is the distribution function of the standard normal;
@@ -198,17 +197,14 @@ impl<T: Float> Tensor<T> {
                 ("bounds", "None, None".to_string(), "a number on at least one side");
             return Err(Error::Argument { op: "clamp", name, value, allowed });
         }
-        let value = mapped(self, |x| {
-            let x =
-                rule.minimum.map_or(x, |minimum| if x < minimum || minimum.is_nan() { minimum } else { x });
-            rule.maximum.map_or(x, |maximum| if x > maximum || maximum.is_nan() { maximum } else { x })
+        let Clamp { minimum, maximum } = rule;
+        let value = mapped(self, move |x| {
+            let x = minimum.map_or(x, |minimum| if x < minimum || minimum.is_nan() { minimum } else { x });
+            maximum.map_or(x, |maximum| if x > maximum || maximum.is_nan() { maximum } else { x })
         })?;
         Ok(Step::new(rule).saved_input(self).record(value))
     }
 }
-
-/// Beyond this softplus is the identity, as PyTorch defines it.
-const SOFTPLUS_THRESHOLD: f64 = 20.0;
 
 struct Clamp<T> {
     minimum: Option<T>,
