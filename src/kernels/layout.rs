@@ -156,6 +156,21 @@ mod tests {
     }
 
     #[test]
+    fn a_matrix_of_any_size_is_transposed() {
+        for (rows, columns) in [(1, 1), (2, 3), (3, 70), (64, 16), (65, 17), (130, 33), (33, 1000), (5000, 7)]
+        {
+            let x: Vec<usize> = (0..rows * columns + 5).collect();
+            for step in [rows, rows + 5 / columns] {
+                let mut out = vec![0; rows * columns];
+                strided_copy(&x, &[1, step], &[rows, columns], &mut out);
+                for (i, &out) in out.iter().enumerate() {
+                    assert_eq!(out, i / columns + i % columns * step, "{rows} x {columns}, {step}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn equal_layouts_are_one_row() {
         let mut rows = Vec::new();
         for_each_row(&[2, 3, 4], [&[12, 4, 1], &[12, 4, 1]], |count, starts, _| rows.push((count, starts)));
