@@ -125,7 +125,7 @@ dispatched! {
         losses: &'a mut [f64],
     ) {
         let mut room = Room::new();
-            let mut block = ShortLines::new(size, &mut room);
+        let mut block = ShortLines::new(size, &mut room);
         let of_lines = x.chunks(LANES * size).zip(lines.chunks_mut(LANES)).zip(losses.chunks_mut(LANES));
         for (index, ((x, lines), losses)) in of_lines.enumerate() {
             let targets = targets.part(index * LANES, losses.len());
