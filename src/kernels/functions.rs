@@ -71,7 +71,7 @@ pub(super) fn is_double<T: Float>() -> bool {
 
 /// c0 + c1 x + c2 x^2 + .. by Horner's rule.
 #[inline(always)]
-fn polynomial<F: num_traits::Float, M: MulAdd>(coefficients: &[F], x: F) -> F {
+fn polynomial<M: MulAdd>(coefficients: &[f64], x: f64) -> f64 {
     let (last, rest) = (coefficients[coefficients.len() - 1], &coefficients[..coefficients.len() - 1]);
     let mut value = last;
     for &coefficient in rest.iter().rev() {
@@ -96,11 +96,11 @@ fn exp_parts<T: Float, M: MulAdd>(x: f64, low: f64) -> (f64, f64, f64) {
     let n = rounded - ROUNDER;
     if !is_double::<T>() {
         let r = M::mul_add(n, -LN_2, x);
-        let tail = polynomial::<f64, M>(terms::<T>(&TAYLOR, 7), r);
+        let tail = polynomial::<M>(terms::<T>(&TAYLOR, 7), r);
         return (M::mul_add(r * r, tail, r) + 1.0, 0.0, rounded);
     }
     let (r, r_low) = fast_two_sum(M::mul_add(n, -LN_2_HIGH, x), M::mul_add(n, -LN_2_LOW, low));
-    let tail = M::mul_add(r * r, polynomial::<f64, M>(&TAYLOR, r), r_low);
+    let tail = M::mul_add(r * r, polynomial::<M>(&TAYLOR, r), r_low);
     let (high, low) = fast_two_sum(1.0, r);
     let (high, low) = fast_two_sum(high, low + tail);
     (high, low, rounded)
@@ -199,7 +199,7 @@ pub(crate) const SOFTPLUS_THRESHOLD: f64 = 20.0;
 
 /// exp(x) - 1 as a sum of two numbers.
 #[inline(always)]
-fn expm1_parts<M: MulAdd>(x: f64) -> (f64, f64) {
+fn expm1_parts<T: Float, M: MulAdd>(x: f64) -> (f64, f64) {
     // From here on exp(x) - 1 is -1 or exp(x) to the last digit, and the powers of two stay in range.
     let x = if x < -60.0 { -60.0 } else { x };
     let x = if x > 708.0 { 708.0 } else { x };
@@ -208,7 +208,7 @@ fn expm1_parts<M: MulAdd>(x: f64) -> (f64, f64) {
     let rounded = if x.abs() < 0.42 { ROUNDER } else { rounded };
     let n = rounded - ROUNDER;
     let (r, r_low) = fast_two_sum(M::mul_add(n, -LN_2_HIGH, x), n * -LN_2_LOW);
-    let tail = M::mul_add(r * r, polynomial::<f64, M>(&TAYLOR, r), r_low);
+    let tail = M::mul_add(r * r, polynomial::<M>(terms::<T>(&TAYLOR, 8), r), r_low);
     let scale = power_of_two(rounded);
     // scale (1 + r + tail) - 1: the large parts first, exactly.
     let (difference, error) = two_sum(scale, -1.0);
@@ -219,7 +219,7 @@ fn expm1_parts<M: MulAdd>(x: f64) -> (f64, f64) {
 /// exp(x) - 1.
 #[inline(always)]
 fn expm1<T: Float, M: MulAdd>(x: f64) -> f64 {
-    let (high, low) = expm1_parts::<M>(x);
+    let (high, low) = expm1_parts::<T, M>(x);
     let value = high + low;
     let value = if x > 708.0 { exp::<f64, M>(x, 0.0) } else { value };
     // The difference keeps the sign of a zero and the digits of what is too small to have a square.
@@ -251,8 +251,8 @@ pub(super) fn log1p_of_positive<T: Float, M: MulAdd>(x: f64) -> f64 {
 /// ln x.
 #[inline(always)]
 fn log<T: Float, M: MulAdd>(x: f64) -> f64 {
-    // Subnormal numbers have an exponent of their own once they are scaled up.
-    let is_small = x < f64::MIN_POSITIVE;
+    // Subnormal numbers have an exponent of their own once they are scaled up. Those of f32 are normal in f64.
+    let is_small = is_double::<T>() && x < f64::MIN_POSITIVE;
     let scaled = if is_small { x * (1u64 << 54) as f64 } else { x };
     let value = log_parts::<T, M>(scaled, 0.0);
     let value = if is_small { value - 54.0 * LN_2 } else { value };
@@ -278,7 +278,7 @@ fn log_parts<T: Float, M: MulAdd>(y: f64, low: f64) -> f64 {
     let f = fraction - 1.0; // exact
     let s = f / (2.0 + f);
     let z = s * s;
-    let series = z * polynomial::<f64, M>(terms::<T>(&ATANH, 6), z); // 2 atanh(s) = s (2 + series)
+    let series = z * polynomial::<M>(terms::<T>(&ATANH, 6), z); // 2 atanh(s) = s (2 + series)
     // 2 atanh(s) - f = s (f^2/2 + series) - f^2/2
     let half_square = 0.5 * f * f;
     if !is_double::<T>() {
@@ -298,7 +298,7 @@ const TWO_52: f64 = (1u64 << 52) as f64;
 /// tanh x = m/(m + 2) with m = exp(2 x) - 1, computed for |x|.
 #[inline(always)]
 fn tanh<T: Float, M: MulAdd>(x: f64) -> f64 {
-    let (high, low) = expm1_parts::<M>(2.0 * x.abs());
+    let (high, low) = expm1_parts::<T, M>(2.0 * x.abs());
     let value = if is_double::<T>() {
         let (denominator, error) = two_sum(high, 2.0);
         quotient::<M>((high, low), (denominator, error + low))
