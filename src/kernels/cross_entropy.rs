@@ -6,11 +6,12 @@
 use super::exact::{Sum, sum_of, sum_over, two_sum};
 use super::functions::{is_double, log1p_of_positive, unit};
 use super::parallel;
+use super::reduce::position;
 use super::short_lines::{LANES, LaneClasses, Lanes, Room, ShortLines, are_short, write_lines};
 use super::simd::{MulAdd, dispatched};
 use super::softmax::{
-    Line, exponentials_of_piece, exponentiate_line, log_denominators, one_exponential, pieces, position,
-    read_lines, read_some_lines, scale_exponentials, scaled_exponentials, shifted,
+    Line, exponentials_of_piece, exponentiate_line, log_denominators, one_exponential, pieces, read_lines,
+    read_some_lines, scale_exponentials, scaled_exponentials, shifted,
 };
 use crate::float::Float;
 
@@ -381,7 +382,7 @@ dispatched! {
                 T::from_f64(factor * (terms / (1.0 + others)))
             };
             let logits = x.map_or(&*out, |x| &x[i * size + offset..][..out.len()]);
-            let likeliest = if is_double::<T>() { None } else { position(logits, max) };
+            let likeliest = if is_double::<T>() { None } else { position(logits, |x| x == max) };
             exponentials_of_piece::<T, M>(x, i * size + offset, max, out);
             if is_double::<T>() {
                 for (c, out) in out.iter_mut().enumerate() {

@@ -3,63 +3,144 @@
 //! The input is seen as blocks of `size` rows of `inner` elements, and each block is reduced over its
 //! rows: `out[block * inner + j]` comes from `x[(block * size + i) * inner + j]` for all `i`.
 
-use super::exact::add_term;
+use super::exact::{Sum, add_term, sum_of};
+use super::parallel::{ELEMENTS_IN_CHUNK, for_each_chunk, lines_in_chunk};
+use super::simd::dispatched;
 use crate::float::Float;
 use smallvec::{SmallVec, smallvec};
 
-/// Sums up to this many elements are taken lane by lane; longer ones are halved first.
-const PAIRWISE_BLOCK: usize = 256;
-const LANES: usize = 16;
+/// So many columns of a block are reduced together: what is known of them so far stays in the fastest cache.
+const COLUMNS: usize = 256;
 
-/// The sum of a slice. Pairwise: the rounding error grows with the logarithm of the length.
-pub(crate) fn sum<T: Float>(x: &[T]) -> T {
-    if x.len() > PAIRWISE_BLOCK {
-        let half = (x.len() / 2).next_multiple_of(PAIRWISE_BLOCK);
-        return sum(&x[..half]) + sum(&x[half..]);
-    }
-    let mut lanes = [T::zero(); LANES];
-    let chunks = x.chunks_exact(LANES);
-    let rest = chunks.remainder();
-    for chunk in chunks {
-        for (lane, &x) in lanes.iter_mut().zip(chunk) {
-            *lane += x;
-        }
-    }
-    for (lane, &x) in lanes.iter_mut().zip(rest) {
-        *lane += x;
-    }
-    let mut width = LANES;
-    while width > 1 {
-        width /= 2;
-        for lane in 0..width {
-            let other = lanes[lane + width];
-            lanes[lane] += other;
-        }
-    }
-    lanes[0]
+/// Some blocks, or some columns of one block.
+struct Panel<'a, T> {
+    blocks: &'a [T],
+    size: usize,
+    inner: usize,
+    first_column: usize,
 }
 
-/// Sums each block over its rows.
+impl<'a, T> Panel<'a, T> {
+    /// Each part of `out` that belongs to one block, and the rows of the block there.
+    #[inline(always)]
+    fn blocks<'o, B>(
+        &self,
+        out: &'o mut [B],
+    ) -> impl Iterator<Item = (&'o mut [B], impl Iterator<Item = &'a [T]>)> {
+        let (inner, first, width) = (self.inner, self.first_column, out.len().min(self.inner));
+        let blocks = self.blocks.chunks_exact(self.size * inner);
+        out.chunks_exact_mut(width).zip(blocks).map(move |(out, block)| {
+            (out, block.chunks_exact(inner).map(move |row| &row[first..first + width]))
+        })
+    }
+}
+
+/// Calls `f` with panels and their parts of `out`, which together fill it. Blocks have a row.
+fn for_each_panel<T: Sync, B: Send>(
+    x: &[T],
+    size: usize,
+    inner: usize,
+    out: &mut [B],
+    f: impl Fn(Panel<T>, &mut [B]) + Sync,
+) {
+    if out.is_empty() {
+        return;
+    }
+    let block = size * inner;
+    if inner > COLUMNS {
+        for (out, blocks) in out.chunks_exact_mut(inner).zip(x.chunks_exact(block)) {
+            for_each_chunk(out, COLUMNS, |index, out| {
+                f(Panel { blocks, size, inner, first_column: index * COLUMNS }, out);
+            });
+        }
+    } else {
+        let together = lines_in_chunk(block);
+        for_each_chunk(out, together * inner, |index, out| {
+            let blocks = &x[index * together * block..][..out.len() / inner * block];
+            f(Panel { blocks, size, inner, first_column: 0 }, out);
+        });
+    }
+}
+
+/// The sum of a slice: of `f32` in `f64`, of `f64` with what each addition rounds away.
+pub(crate) fn sum<T: Float>(x: &[T]) -> T {
+    let mut sums = [T::zero()];
+    sum_blocks(x, x.len(), 1, &mut sums);
+    sums[0]
+}
+
+/// Sums each block over its rows. The error does not grow with the number of rows.
 pub(crate) fn sum_blocks<T: Float>(x: &[T], size: usize, inner: usize, out: &mut [T]) {
-    if inner == 1 {
-        for (block, out) in out.iter_mut().enumerate() {
-            *out = sum(&x[block * size..(block + 1) * size]);
+    if size == 0 {
+        return out.fill(T::zero());
+    }
+    if inner == 1 && size > ELEMENTS_IN_CHUNK {
+        for (row, out) in x.chunks_exact(size).zip(out) {
+            *out = T::from_f64(of_pieces(row, sum_of_slice, |sums| add_sums(sums).total()));
         }
         return;
     }
-    for (block, out) in out.chunks_exact_mut(inner.max(1)).enumerate() {
-        sum_columns(&x[block * size * inner..(block + 1) * size * inner], inner, out);
+    for_each_panel(x, size, inner, out, |panel, out| sum_panel(panel, out));
+}
+
+/// What `combine` makes of what `f` makes of the pieces of a long row.
+fn of_pieces<T: Sync, A: Default + Clone + Send, R>(
+    row: &[T],
+    f: impl Fn(&[T]) -> A + Sync,
+    combine: impl Fn(&[A]) -> R,
+) -> R {
+    let mut pieces = vec![A::default(); row.len().div_ceil(ELEMENTS_IN_CHUNK)];
+    for_each_chunk(&mut pieces, 1, |index, piece| {
+        let start = index * ELEMENTS_IN_CHUNK;
+        piece[0] = f(&row[start..row.len().min(start + ELEMENTS_IN_CHUNK)]);
+    });
+    combine(&pieces)
+}
+
+fn add_sums(sums: &[Sum]) -> Sum {
+    sums.iter().fold(Sum::default(), |mut total, &sum| {
+        total.add_sum(sum);
+        total
+    })
+}
+
+dispatched! {
+    fn sum_of_slice<'a, T, M>(x: &'a [T]) -> Sum {
+        sum_of(x, |x| x)
+    }
+
+    fn sum_panel<'a, T, M>(panel: Panel<'a, T>, out: &'a mut [T]) {
+        if panel.inner == 1 {
+            for (row, out) in panel.blocks.chunks_exact(panel.size).zip(out) {
+                *out = T::from_f64(sum_of(row, |x| x).total());
+            }
+            return;
+        }
+        if panel.inner >= NARROW {
+            for (out, rows) in panel.blocks(out) {
+                sum_rows(rows, out);
+            }
+            return;
+        }
+        // Narrow rows are added several at a time, as one wide row.
+        let (inner, block) = (panel.inner, panel.size * panel.inner);
+        for (out, block) in out.chunks_exact_mut(inner).zip(panel.blocks.chunks_exact(block)) {
+            sum_rows(block.chunks(NARROW / inner * inner), out);
+        }
     }
 }
 
-/// The sums of the columns of rows of `inner` elements: those of `f32` in `f64`, those of `f64` with what each
-/// addition rounds away. So the error does not grow with the number of rows.
-fn sum_columns<T: Float>(x: &[T], inner: usize, out: &mut [T]) {
-    // Narrow rows are added several at a time, as one wide row.
-    let width = inner * (64 / inner).max(1);
-    let (mut sums, mut errors): (SmallVec<[f64; 64]>, SmallVec<[f64; 64]>) =
+/// Rows of fewer elements are added several at a time.
+const NARROW: usize = 64;
+
+/// The sums of columns. The rows may be several times as wide as `out`, and the last one shorter.
+#[inline(always)]
+fn sum_rows<'a, T: Float>(rows: impl Iterator<Item = &'a [T]>, out: &mut [T]) {
+    let inner = out.len();
+    let width = inner * (NARROW / inner).max(1);
+    let (mut sums, mut errors): (SmallVec<[f64; NARROW]>, SmallVec<[f64; NARROW]>) =
         (smallvec![0.0; width], smallvec![0.0; width]);
-    for row in x.chunks(width) {
+    for row in rows {
         for ((sum, error), &x) in sums.iter_mut().zip(&mut errors).zip(row) {
             add_term::<T>(sum, error, x.to_f64());
         }
@@ -70,37 +151,42 @@ fn sum_columns<T: Float>(x: &[T], inner: usize, out: &mut [T]) {
             add_term::<T>(&mut sum, &mut error, sums[part]);
             error += errors[part];
         }
-        // An infinite or nan sum has no error.
-        *out = T::from_f64(if sum.is_finite() { sum + error } else { sum });
+        *out = T::from_f64(Sum::new(sum, error).total());
     }
 }
 
-/// Reduces each block over its rows with `combine`, whatever the order.
-pub(crate) fn fold_blocks<T: Copy>(
+/// Reduces each block, which has a row, over its rows with `combine`, whatever the order.
+pub(crate) fn fold_blocks<T: Float>(
     x: &[T],
     size: usize,
     inner: usize,
     out: &mut [T],
-    combine: impl Fn(T, T) -> T,
+    combine: impl Fn(T, T) -> T + Sync,
 ) {
-    if inner == 1 {
-        for (block, out) in out.iter_mut().enumerate() {
-            let row = &x[block * size..(block + 1) * size];
-            *out = fold_row(row, &combine);
+    if inner == 1 && size > ELEMENTS_IN_CHUNK {
+        for (row, out) in x.chunks_exact(size).zip(out) {
+            *out = of_pieces(row, |piece| fold_row(piece, &combine), |parts| fold_row(parts, &combine));
         }
         return;
     }
-    for (block, out) in out.chunks_exact_mut(inner.max(1)).enumerate() {
-        let mut rows = x[block * size * inner..(block + 1) * size * inner].chunks_exact(inner);
-        if let Some(first) = rows.next() {
-            out.copy_from_slice(first);
+    for_each_panel(x, size, inner, out, |panel, out| {
+        if inner == 1 {
+            for (row, out) in panel.blocks.chunks_exact(size).zip(out) {
+                *out = fold_row(row, &combine);
+            }
+            return;
         }
-        for row in rows {
-            for (out, &x) in out.iter_mut().zip(row) {
-                *out = combine(*out, x);
+        for (out, mut rows) in panel.blocks(out) {
+            if let Some(first) = rows.next() {
+                out.copy_from_slice(first);
+            }
+            for row in rows {
+                for (out, &x) in out.iter_mut().zip(row) {
+                    *out = combine(*out, x);
+                }
             }
         }
-    }
+    });
 }
 
 /// One row, which has an element, in many lanes at once.
@@ -119,20 +205,45 @@ fn fold_row<T: Copy>(row: &[T], combine: impl Fn(T, T) -> T) -> T {
     rest.iter().fold(of_lanes, |so_far, &next| combine(so_far, next))
 }
 
-/// The position of the first element of each block's column that no other one `beats`.
-pub(crate) fn position_blocks<T: Copy>(
+/// Where the first element stands of which this holds. The search goes by chunks, whose elements are looked at all
+/// at once.
+#[inline(always)]
+pub(super) fn position<T: Copy>(x: &[T], holds: impl Fn(T) -> bool) -> Option<usize> {
+    const CHUNK: usize = 256;
+    let holds_in = |chunk: &[T]| chunk.iter().fold(false, |found, &x| found | holds(x));
+    let chunk = x.chunks(CHUNK).position(holds_in)? * CHUNK;
+    x[chunk..].iter().position(|&x| holds(x)).map(|place| chunk + place)
+}
+
+/// The position of the first element of each block's column that no other one `beats`. Blocks have a row.
+pub(crate) fn position_blocks<T: Float>(
     x: &[T],
     size: usize,
     inner: usize,
     out: &mut [i64],
-    beats: impl Fn(T, T) -> bool,
+    beats: impl Fn(T, T) -> bool + Sync,
 ) {
-    for (at, out) in out.iter_mut().enumerate() {
-        let (block, j) = (at / inner, at % inner);
-        let value = |i: usize| x[(block * size + i) * inner + j];
-        let best = (1..size).fold(0, |best, i| if beats(value(i), value(best)) { i } else { best });
-        *out = best as i64;
-    }
+    let better = |a: T, b: T| if beats(b, a) { b } else { a };
+    for_each_panel(x, size, inner, out, |panel, out| {
+        if inner == 1 {
+            for (row, out) in panel.blocks.chunks_exact(size).zip(out) {
+                let best = fold_row(row, better);
+                *out = position(row, |x| !beats(best, x)).unwrap_or(0) as i64;
+            }
+            return;
+        }
+        for (out, mut rows) in panel.blocks(out) {
+            let mut best: SmallVec<[T; NARROW]> = rows.next().unwrap_or_default().into();
+            out.fill(0);
+            for (i, row) in rows.enumerate() {
+                for ((out, best), &x) in out.iter_mut().zip(&mut best).zip(row) {
+                    if beats(x, *best) {
+                        (*out, *best) = (1 + i as i64, x);
+                    }
+                }
+            }
+        }
+    });
 }
 
 /// The greater of two numbers, nan if either is.
@@ -179,5 +290,38 @@ mod tests {
         let mut positions = [0; 3];
         position_blocks(&x, 2, 3, &mut positions, |a, b| a > b);
         assert_eq!(positions, [0, 1, 1]);
+    }
+
+    /// Whatever is reduced together: long rows in pieces, many columns in panels, narrow rows side by side.
+    #[test]
+    fn blocks_of_every_shape_are_reduced_element_by_element() {
+        let beats = |a: f64, b: f64| (a > b) | (a.is_nan() & !b.is_nan());
+        let shapes = [(1, 1, 1), (3, 5, 1), (2, 3, 7), (70, 9, 4), (5, 2, 256), (2, 4, 300), (1, 3, 1000)];
+        for (outer, size, inner) in shapes.into_iter().chain([(1, 20_000, 1), (2, 40_000, 1), (1, 3000, 63)])
+        {
+            for nan_at in [None, Some(outer * size * inner / 2)] {
+                let mut x: Vec<f64> = (0..outer * size * inner).map(|i| ((i * 7919) % 1013) as f64).collect();
+                nan_at.into_iter().for_each(|at| x[at] = f64::NAN);
+                let column = |at: usize| {
+                    let (block, j, x) = (at / inner, at % inner, &x);
+                    (0..size).map(move |i| x[(block * size + i) * inner + j])
+                };
+                let (mut sums, mut maxima) = (vec![0.0; outer * inner], vec![0.0; outer * inner]);
+                let mut positions = vec![0; outer * inner];
+                sum_blocks(&x, size, inner, &mut sums);
+                fold_blocks(&x, size, inner, &mut maxima, greater);
+                position_blocks(&x, size, inner, &mut positions, beats);
+                for at in 0..outer * inner {
+                    let (case, bits) =
+                        (format!("{outer} x {size} x {inner}, {nan_at:?}, {at}"), f64::to_bits);
+                    assert_eq!(sums[at].is_nan(), column(at).any(f64::is_nan), "{case}");
+                    assert!(sums[at].is_nan() || sums[at] == column(at).sum(), "{case}"); // of integers
+                    assert_eq!(bits(maxima[at]), bits(column(at).fold(-1.0, greater)), "{case}");
+                    let is_first =
+                        |i: &i64| column(at).nth(*i as usize).is_some_and(|x| x.is_nan() || x == maxima[at]);
+                    assert!(is_first(&positions[at]) && !(0..positions[at]).any(|i| is_first(&i)), "{case}");
+                }
+            }
+        }
     }
 }

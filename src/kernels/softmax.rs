@@ -30,6 +30,7 @@ use super::functions::{
     Shift, exp, exponential, exponential_in_single, is_double, is_moderate, log1p, log1p_of_positive, unit,
 };
 use super::parallel;
+use super::reduce::position;
 use super::short_lines::{LANES, LaneClasses, Room, ShortLines, are_short, write_lines};
 use super::simd::{MulAdd, array, dispatched};
 use crate::float::Float;
@@ -194,14 +195,6 @@ impl Others {
     }
 }
 
-/// Where an element stands first. The search goes by chunks, whose elements are compared all at once.
-#[inline(always)]
-pub(super) fn position<T: Float>(x: &[T], element: T) -> Option<usize> {
-    let is_in = |chunk: &[T]| chunk.iter().fold(false, |found, &x| found | (x == element));
-    let chunk = x.chunks(BLOCK).position(is_in)? * BLOCK;
-    x[chunk..].iter().position(|&x| x == element).map(|place| chunk + place)
-}
-
 /// The lines of `out` in pieces that stay in a cache, as (line, offset in the line, piece). This is an iterator
 /// because a long closure would not be inlined, and so not be compiled for the chosen instructions.
 #[inline(always)]
@@ -324,7 +317,7 @@ dispatched! {
         let inputs = x.chunks_exact(size).zip(gradient.chunks_exact(size));
         for ((x, g), out) in inputs.zip(out.chunks_exact_mut(size)) {
             let (Line { max, others }, excess) = exponentiate_line::<T, M>(x, out);
-            let likeliest = position(x, max);
+            let likeliest = position(x, |x| x == max);
             let (before, after) = likeliest.map_or((g, &g[..0]), |k| (&g[..k], &g[k + 1..]));
             let mut sum = sum_of(before, |g| g);
             sum.add_sum(sum_of(after, |g| g));
@@ -360,7 +353,7 @@ dispatched! {
         let inputs = p.chunks_exact(size).zip(gradient.chunks_exact(size));
         for ((p, g), out) in inputs.zip(out.chunks_exact_mut(size)) {
             let greatest = maximum(p);
-            let reference = g[position(p, greatest).unwrap_or(0)].to_f64();
+            let reference = g[position(p, |p| p == greatest).unwrap_or(0)].to_f64();
             let mean = sum_over([p, g], |[p, g]| p * (g - reference)).total();
             for (out, (&p, &g)) in out.iter_mut().zip(p.iter().zip(g)) {
                 *out = T::from_f64(p.to_f64() * ((g.to_f64() - reference) - mean));

@@ -12,8 +12,8 @@ use smallvec::SmallVec;
 impl<T: Float> Tensor<T> {
     /// The sum over `dims`; 0 over nothing. The derivative by each element is 1.
     ///
-    /// The rounding error does not grow with the number of elements (pairwise and compensated
-    /// summation).
+    /// The rounding error does not grow with the number of elements: `f32` are added in `f64`, and for `f64` what
+    /// each addition rounds away is added up too.
     ///
     /// # Errors
     /// [`Error::DimOutOfRange`], [`Error::RepeatedDim`], [`Error::OutOfMemory`].
@@ -80,7 +80,7 @@ impl<T: Float> Tensor<T> {
         op: &'static str,
         name: &'static str,
         dims: impl Dims,
-        combine: impl Fn(T, T) -> T,
+        combine: impl Fn(T, T) -> T + Sync,
     ) -> Result<Self> {
         let dims = resolved(dims, op, self.shape())?;
         check_not_empty(op, self.shape(), &dims)?;
@@ -95,7 +95,7 @@ impl<T: Float> Tensor<T> {
     /// [`Error::Argument`] unless `dims` names one dim, [`Error::EmptyReduction`],
     /// [`Error::DimOutOfRange`], [`Error::OutOfMemory`].
     pub fn max_with_indices(&self, dims: impl Dims) -> Result<(Self, Indices)> {
-        self.extreme_with_indices("max_with_indices", dims, |a, b| a > b || (a.is_nan() && !b.is_nan()))
+        self.extreme_with_indices("max_with_indices", dims, |a, b| (a > b) | (a.is_nan() & !b.is_nan()))
     }
 
     /// The least element along one dim and its position, the first of several (PyTorch's
@@ -104,14 +104,14 @@ impl<T: Float> Tensor<T> {
     /// # Errors
     /// As [`max_with_indices`](Tensor::max_with_indices).
     pub fn min_with_indices(&self, dims: impl Dims) -> Result<(Self, Indices)> {
-        self.extreme_with_indices("min_with_indices", dims, |a, b| a < b || (a.is_nan() && !b.is_nan()))
+        self.extreme_with_indices("min_with_indices", dims, |a, b| (a < b) | (a.is_nan() & !b.is_nan()))
     }
 
     fn extreme_with_indices(
         &self,
         op: &'static str,
         dims: impl Dims,
-        beats: impl Fn(T, T) -> bool,
+        beats: impl Fn(T, T) -> bool + Sync,
     ) -> Result<(Self, Indices)> {
         let dims = resolved(dims, op, self.shape())?;
         let dim = one_dim(op, self.shape(), &dims)?;
@@ -127,7 +127,7 @@ impl<T: Float> Tensor<T> {
     /// # Errors
     /// [`Error::Argument`] for several dims, [`Error::EmptyReduction`], [`Error::DimOutOfRange`].
     pub fn argmax(&self, dims: impl Dims) -> Result<Indices> {
-        self.argument_of("argmax", dims, |a, b| a > b || (a.is_nan() && !b.is_nan()))
+        self.argument_of("argmax", dims, |a, b| (a > b) | (a.is_nan() & !b.is_nan()))
     }
 
     /// The position of the least element; see [`argmax`](Tensor::argmax). A nan counts as the least.
@@ -135,14 +135,14 @@ impl<T: Float> Tensor<T> {
     /// # Errors
     /// As [`argmax`](Tensor::argmax).
     pub fn argmin(&self, dims: impl Dims) -> Result<Indices> {
-        self.argument_of("argmin", dims, |a, b| a < b || (a.is_nan() && !b.is_nan()))
+        self.argument_of("argmin", dims, |a, b| (a < b) | (a.is_nan() & !b.is_nan()))
     }
 
     fn argument_of(
         &self,
         op: &'static str,
         dims: impl Dims,
-        beats: impl Fn(T, T) -> bool,
+        beats: impl Fn(T, T) -> bool + Sync,
     ) -> Result<Indices> {
         let dims = resolved(dims, op, self.shape())?;
         if dims.dims.len() != self.rank() {
@@ -234,7 +234,7 @@ fn positions<T: Float>(
     op: &'static str,
     x: &Tensor<T>,
     dims: &ResolvedDims,
-    beats: impl Fn(T, T) -> bool,
+    beats: impl Fn(T, T) -> bool + Sync,
 ) -> Result<Indices> {
     check_not_empty(op, x.shape(), dims)?;
     let (x, Split { size, inner, .. }, shape) = as_blocks(x, dims)?;
