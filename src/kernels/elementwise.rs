@@ -1,36 +1,23 @@
 //! One output element from one or two input elements.
 
-use super::layout::for_each_row;
-use super::parallel::{ELEMENTS_IN_CHUNK, for_each_chunk, for_each_chunk_beside};
+use super::layout::for_each_row_of;
+use super::parallel::for_each_chunk_beside;
 use num_traits::Float;
 
 /// `out[i] = f(x[i])`
 pub(crate) fn map<A: Copy + Sync, B: Send>(x: &[A], out: &mut [B], f: impl Fn(A) -> B + Copy + Sync) {
-    for_each_chunk_beside(x, out, |x, out| map_chunk(x, out, f));
+    for_each_chunk_beside(x, out, |x, out| map_row(x, out, f));
 }
 
 /// The same on one thread, with an f of its own: what that holds can wait in registers.
-fn map_chunk<A: Copy, B>(x: &[A], out: &mut [B], f: impl Fn(A) -> B) {
+fn map_row<A: Copy, B>(x: &[A], out: &mut [B], f: impl Fn(A) -> B) {
     for (out, &x) in out.iter_mut().zip(x) {
         *out = f(x);
     }
 }
 
 /// `out[i] = f(a[i], b[i])`
-fn zip<A: Copy + Sync, B: Copy + Sync, C: Send>(
-    a: &[A],
-    b: &[B],
-    out: &mut [C],
-    f: impl Fn(A, B) -> C + Copy + Sync,
-) {
-    for_each_chunk(out, ELEMENTS_IN_CHUNK, |index, out| {
-        let start = index * ELEMENTS_IN_CHUNK;
-        zip_chunk(&a[start..], &b[start..], out, f);
-    });
-}
-
-/// The same on one thread.
-fn zip_chunk<A: Copy, B: Copy, C>(a: &[A], b: &[B], out: &mut [C], f: impl Fn(A, B) -> C) {
+fn zip_row<A: Copy, B: Copy, C>(a: &[A], b: &[B], out: &mut [C], f: impl Fn(A, B) -> C) {
     for (out, (&a, &b)) in out.iter_mut().zip(a.iter().zip(b)) {
         *out = f(a, b);
     }
@@ -51,27 +38,24 @@ pub(crate) fn zip_strided<A: Copy + Sync, B: Copy + Sync, C: Send>(
     out: &mut [C],
     f: impl Fn(A, B) -> C + Copy + Sync,
 ) {
-    let mut rest = out;
-    for_each_row(sizes, [a_strides, b_strides], |count, [a_start, b_start], strides| {
-        let (row, tail) = std::mem::take(&mut rest).split_at_mut(count);
+    for_each_row_of(sizes, [a_strides, b_strides], out, |out, [a_start, b_start], strides| {
         let (a, b) = (&a[a_start..], &b[b_start..]);
         match strides {
-            [1, 1] => zip(a, b, row, f),
+            [1, 1] => zip_row(a, b, out, f),
             [1, 0] => {
                 let b = b[0];
-                map(a, row, move |a| f(a, b));
+                map_row(a, out, |a| f(a, b));
             }
             [0, 1] => {
                 let a = a[0];
-                map(b, row, move |b| f(a, b));
+                map_row(b, out, |b| f(a, b));
             }
             [a_stride, b_stride] => {
-                for (i, out) in row.iter_mut().enumerate() {
+                for (i, out) in out.iter_mut().enumerate() {
                     *out = f(a[i * a_stride], b[i * b_stride]);
                 }
             }
         }
-        rest = tail;
     });
 }
 

@@ -339,6 +339,27 @@ fn softplus<T: Float, M: MulAdd>(x: f64) -> f64 {
     if x > SOFTPLUS_THRESHOLD { x } else { value }
 }
 
+/// y ln(1 + exp(-x)) + (1 - y) ln(1 + exp(x)). A factor of 0 removes its term, even where that is infinite.
+#[inline(always)]
+fn binary_cross_entropy<T: Float, M: MulAdd>(x: f64, y: f64) -> f64 {
+    let of_both = log1p_of_positive::<T, M>(exp::<T, M>(-x.abs(), 0.0));
+    let term = |factor: f64, x: f64| {
+        let term = factor * (if x > 0.0 { x } else { 0.0 } + of_both);
+        if factor == 0.0 { 0.0 } else { term }
+    };
+    let loss = term(y, -x) + term(1.0 - y, x);
+    if x.is_nan() { x } else { loss }
+}
+
+dispatched! {
+    /// `out[i] = y ln(1 + exp(-x)) + (1 - y) ln(1 + exp(x))` of x[i] and y[i].
+    pub(crate) fn binary_cross_entropy_slice<'a, T, M>(x: &'a [T], y: &'a [T], out: &'a mut [T]) {
+        for (out, (&x, &y)) in out.iter_mut().zip(x.iter().zip(y)) {
+            *out = T::from_f64(binary_cross_entropy::<T, M>(x.to_f64(), y.to_f64()));
+        }
+    }
+}
+
 /// The quotient of two numbers given as unevaluated sums, with one step of correction.
 #[inline(always)]
 fn quotient<M: MulAdd>((a, a_low): (f64, f64), (b, b_low): (f64, f64)) -> f64 {

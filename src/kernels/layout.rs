@@ -1,6 +1,6 @@
 //! Walking and copying strided views.
 
-use super::parallel::{for_each_chunk, lines_in_chunk};
+use super::parallel::{for_each_chunk, for_each_chunk_beside, lines_in_chunk};
 use smallvec::SmallVec;
 
 /// Calls `row` for the innermost rows of several views of the same sizes, in row-major order, with
@@ -11,12 +11,43 @@ use smallvec::SmallVec;
 pub(crate) fn for_each_row<const N: usize>(
     sizes: &[usize],
     strides: [&[usize]; N],
-    mut row: impl FnMut(usize, [usize; N], [usize; N]),
+    row: impl FnMut(usize, [usize; N], [usize; N]),
 ) {
     if sizes.contains(&0) {
         return;
     }
+    walk(&merged_dims(sizes, strides), row);
+}
+
+/// Calls `row` with every innermost row of `out` and where it starts and what its stride is in each view. Work is cut
+/// along the outermost dim.
+pub(crate) fn for_each_row_of<const N: usize, C: Send>(
+    sizes: &[usize],
+    strides: [&[usize]; N],
+    out: &mut [C],
+    row: impl Fn(&mut [C], [usize; N], [usize; N]) + Sync,
+) {
+    if out.is_empty() {
+        return;
+    }
     let dims = merged_dims(sizes, strides);
+    let Some(&(size, outermost)) = dims.first() else {
+        return row(out, [0; N], [0; N]);
+    };
+    let inner = out.len() / size;
+    let together = lines_in_chunk(inner);
+    for_each_chunk(out, together * inner, |index, mut out| {
+        let mut dims = dims.clone();
+        dims[0].0 = out.len() / inner;
+        walk(&dims, |count, starts, strides| {
+            let part = out.split_off_mut(..count).unwrap_or_default();
+            row(part, std::array::from_fn(|view| index * together * outermost[view] + starts[view]), strides);
+        });
+    });
+}
+
+/// The rows of merged dims, none of which is empty.
+fn walk<const N: usize>(dims: &Dims<N>, mut row: impl FnMut(usize, [usize; N], [usize; N])) {
     let Some((&(count, inner), outer)) = dims.split_last() else {
         return row(1, [0; N], [0; N]);
     };
@@ -47,12 +78,12 @@ pub(crate) fn for_each_row<const N: usize>(
     }
 }
 
+/// Each dim's size and its stride in every view.
+type Dims<const N: usize> = SmallVec<[(usize, [usize; N]); 4]>;
+
 /// The sizes and strides with as few dims as possible; none at all for a single element.
-fn merged_dims<const N: usize>(
-    sizes: &[usize],
-    strides: [&[usize]; N],
-) -> SmallVec<[(usize, [usize; N]); 4]> {
-    let mut dims: SmallVec<[(usize, [usize; N]); 4]> = SmallVec::new();
+fn merged_dims<const N: usize>(sizes: &[usize], strides: [&[usize]; N]) -> Dims<N> {
+    let mut dims = Dims::new();
     for (dim, &size) in sizes.iter().enumerate().filter(|&(_, &size)| size != 1) {
         let stride: [usize; N] = std::array::from_fn(|view| strides[view][dim]);
         match dims.last_mut() {
@@ -76,15 +107,10 @@ pub(crate) fn strided_copy<E: Copy + Send + Sync>(
     if let [(rows, [1]), (columns, [step])] = merged_dims(sizes, [strides])[..] {
         return transposed_copy(x, step, [rows, columns], out);
     }
-    let mut rest = out;
-    for_each_row(sizes, [strides], |count, [start], [stride]| {
-        let (row, tail) = std::mem::take(&mut rest).split_at_mut(count);
-        match stride {
-            0 => row.fill(x[start]),
-            1 => row.copy_from_slice(&x[start..start + count]),
-            _ => row.iter_mut().zip(x[start..].iter().step_by(stride)).for_each(|(out, &x)| *out = x),
-        }
-        rest = tail;
+    for_each_row_of(sizes, [strides], out, |out, [start], [stride]| match stride {
+        0 => out.fill(x[start]),
+        1 => out.copy_from_slice(&x[start..start + out.len()]),
+        _ => out.iter_mut().zip(x[start..].iter().step_by(stride)).for_each(|(out, &x)| *out = x),
     });
 }
 
@@ -116,18 +142,21 @@ fn transposed_copy<E: Copy + Send + Sync>(x: &[E], step: usize, [rows, columns]:
 }
 
 /// Copies `length` elements from `start` on out of every row of `row_length` elements.
-pub(crate) fn copy_block<E: Copy>(x: &[E], out: &mut [E], row_length: usize, start: usize, length: usize) {
-    if length == 0 || row_length == 0 {
-        return;
-    }
-    for (out, x) in out.chunks_exact_mut(length).zip(x.chunks_exact(row_length)) {
-        out.copy_from_slice(&x[start..start + length]);
-    }
+pub(crate) fn copy_block<E: Copy + Send + Sync>(
+    x: &[E],
+    out: &mut [E],
+    row_length: usize,
+    start: usize,
+    length: usize,
+) {
+    for_each_row_of(&[out.len() / length.max(1), length], [&[row_length, 1]], out, |out, [from], _| {
+        out.copy_from_slice(&x[start + from..][..out.len()]);
+    });
 }
 
 /// The opposite: copies consecutive blocks of `length` elements to `start` in every row of
 /// `row_length` elements.
-pub(crate) fn copy_into_block<E: Copy>(
+pub(crate) fn copy_into_block<E: Copy + Send + Sync>(
     x: &[E],
     out: &mut [E],
     row_length: usize,
@@ -137,9 +166,16 @@ pub(crate) fn copy_into_block<E: Copy>(
     if length == 0 || row_length == 0 {
         return;
     }
-    for (out, x) in out.chunks_exact_mut(row_length).zip(x.chunks_exact(length)) {
-        out[start..start + length].copy_from_slice(x);
+    if length == row_length {
+        return for_each_chunk_beside(x, out, |x, out| out.copy_from_slice(x));
     }
+    let rows = lines_in_chunk(row_length);
+    for_each_chunk(out, rows * row_length, |index, out| {
+        let blocks = x[index * rows * length..].chunks_exact(length);
+        for (out, x) in out.chunks_exact_mut(row_length).zip(blocks) {
+            out[start..start + length].copy_from_slice(x);
+        }
+    });
 }
 
 #[cfg(test)]

@@ -3,7 +3,8 @@
 use super::binary::Operand;
 use crate::error::{Error, Result};
 use crate::float::Float;
-use crate::kernels::elementwise::zip_strided;
+use crate::kernels::elementwise::{map, zip_strided};
+use crate::kernels::parallel::{ELEMENTS_IN_CHUNK, for_each_chunk};
 use crate::mask::{Mask, all_false};
 use crate::step::{Backward, Gradients, Step, StepContext};
 use crate::tensor::Tensor;
@@ -48,6 +49,13 @@ fn compare<T: Float>(
     Ok(Mask::from_parts(shape, values))
 }
 
+/// Where `holds` holds.
+pub(super) fn mask_of<T: Float>(x: &Tensor<T>, holds: impl Fn(T) -> bool + Copy + Sync) -> Result<Mask> {
+    let mut values = all_false(x.len())?;
+    map(x.as_slice(), &mut values, holds);
+    Ok(Mask::from_parts(x.shape().clone(), values))
+}
+
 impl<T: Float> Tensor<T> {
     /// This tensor's elements where the condition holds, the other's elsewhere; all three shapes
     /// broadcast (PyTorch's `torch.where(condition, self, other)`).
@@ -64,10 +72,15 @@ impl<T: Float> Tensor<T> {
         let condition = condition.broadcast_to(&shape)?;
         let (a, b) = (self.detach().broadcast_to(&shape)?, other.detach().broadcast_to(&shape)?);
         let value = Tensor::compute(shape, |out| {
-            let choices = condition.as_slice().iter().zip(a.as_slice().iter().zip(b.as_slice()));
-            for (out, (&condition, (&a, &b))) in out.iter_mut().zip(choices) {
-                *out = if condition { a } else { b };
-            }
+            for_each_chunk(out, ELEMENTS_IN_CHUNK, |index, out| {
+                let start = index * ELEMENTS_IN_CHUNK;
+                let choices = a.as_slice()[start..].iter().zip(&b.as_slice()[start..]);
+                for (out, (&holds, (&a, &b))) in
+                    out.iter_mut().zip(condition.as_slice()[start..].iter().zip(choices))
+                {
+                    *out = if holds { a } else { b };
+                }
+            });
         })?;
         Ok(Step::new(Where { condition }).input(self).input(&other).record(value))
     }
@@ -85,13 +98,13 @@ impl<T: Float> Tensor<T> {
             let (expected, actual) = (self.shape().to_vec(), mask.shape().to_vec());
             return Err(Error::Shape { op, what: "the mask", expected, actual });
         }
-        let mask = mask.broadcast_to(self.shape())?;
+        let (strides, mask_strides) = (self.shape().strides(), mask.shape().broadcast_strides(self.shape()));
+        let value = T::from_f64(value);
         let filled = Tensor::compute(self.shape().clone(), |out| {
-            for ((out, &x), &masked) in out.iter_mut().zip(self.as_slice()).zip(mask.as_slice()) {
-                *out = if masked { T::from_f64(value) } else { x };
-            }
+            let (x, mask) = ((self.as_slice(), &strides[..]), (mask.as_slice(), &mask_strides[..]));
+            zip_strided(x, mask, self.shape(), out, |x, masked| if masked { value } else { x });
         })?;
-        Ok(Step::new(MaskedFill { mask }).input(self).record(filled))
+        Ok(Step::new(MaskedFill { mask: mask.clone() }).input(self).record(filled))
     }
 }
 

@@ -8,6 +8,7 @@ use crate::float::Float;
 use crate::kernels::elementwise::map;
 use crate::kernels::functions::{self, SOFTPLUS_THRESHOLD};
 use crate::kernels::parallel::for_each_chunk_beside;
+use crate::ops::compare::mask_of;
 use crate::step::{Backward, Gradients, Step, StepContext};
 use crate::tensor::Tensor;
 
@@ -220,14 +221,13 @@ impl<T: Float> Backward<T> for Clamp<T> {
     }
     fn backward(&self, step: StepContext<T>, grad: Tensor<T>) -> Result<Gradients> {
         let x = step.input(0)?;
+        let Clamp { minimum, maximum } = *self;
         // Negated, so that a nan counts as outside.
-        let mut outside = x.ne(x)?;
-        if let Some(minimum) = self.minimum {
-            outside = outside.or(&x.gt(minimum.to_f64())?.not())?;
-        }
-        if let Some(maximum) = self.maximum {
-            outside = outside.or(&x.lt(maximum.to_f64())?.not())?;
-        }
+        let outside = mask_of(x, move |x| {
+            x.is_nan()
+                | minimum.is_some_and(|minimum| !(x > minimum))
+                | maximum.is_some_and(|maximum| !(x < maximum))
+        })?;
         Ok(grad.masked_fill(&outside, 0.0)?.into())
     }
 }

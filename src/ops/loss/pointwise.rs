@@ -2,6 +2,8 @@
 
 use crate::error::Result;
 use crate::float::Float;
+use crate::kernels::functions::binary_cross_entropy_slice;
+use crate::kernels::parallel::{ELEMENTS_IN_CHUNK, for_each_chunk};
 use crate::ops::loss::Reduction;
 use crate::step::{Backward, Gradients, Step, StepContext};
 use crate::tensor::Tensor;
@@ -31,15 +33,14 @@ impl<T: Float> Tensor<T> {
     /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
     pub fn binary_cross_entropy_with_logits(&self, target: &Tensor<T>, reduction: Reduction) -> Result<Self> {
         let op = "binary_cross_entropy_with_logits";
-        // ln(1 + e^x) to the last digit; softplus() cuts it off at 20, as PyTorch defines it.
-        let softplus = |x: T| x.max(T::zero()) + (-x.abs()).exp().ln_1p();
-        let value = crate::ops::binary::zipped(op, self, target, |x, y| {
-            if x.is_nan() || y.is_nan() {
-                return T::nan();
-            }
-            // A factor of 0 removes its term, even where that is infinite.
-            let term = |factor: T, x: T| if factor == T::zero() { factor } else { factor * softplus(x) };
-            term(y, -x) + term(T::one() - y, x)
+        let shape = self.shape().broadcast(op, target.shape())?;
+        shape.checked_elements(op)?;
+        let (x, y) = (self.detach().broadcast_to(&shape)?, target.detach().broadcast_to(&shape)?);
+        let value = Tensor::compute(shape, |out| {
+            for_each_chunk(out, ELEMENTS_IN_CHUNK, |index, out| {
+                let range = index * ELEMENTS_IN_CHUNK..index * ELEMENTS_IN_CHUNK + out.len();
+                binary_cross_entropy_slice(&x.as_slice()[range.clone()], &y.as_slice()[range], out);
+            });
         })?;
         let losses = Step::new(BinaryCrossEntropy).saved_input(self).saved_input(target).record(value);
         reduction.apply(losses)
