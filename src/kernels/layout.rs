@@ -141,21 +141,7 @@ fn transposed_copy<E: Copy + Send + Sync>(x: &[E], step: usize, [rows, columns]:
     });
 }
 
-/// Copies `length` elements from `start` on out of every row of `row_length` elements.
-pub(crate) fn copy_block<E: Copy + Send + Sync>(
-    x: &[E],
-    out: &mut [E],
-    row_length: usize,
-    start: usize,
-    length: usize,
-) {
-    for_each_row_of(&[out.len() / length.max(1), length], [&[row_length, 1]], out, |out, [from], _| {
-        out.copy_from_slice(&x[start + from..][..out.len()]);
-    });
-}
-
-/// The opposite: copies consecutive blocks of `length` elements to `start` in every row of
-/// `row_length` elements.
+/// Copies consecutive blocks of `length` elements to `start` in every row of `row_length` elements.
 pub(crate) fn copy_into_block<E: Copy + Send + Sync>(
     x: &[E],
     out: &mut [E],

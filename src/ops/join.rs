@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::float::Float;
-use crate::kernels::layout::{copy_block, copy_into_block};
+use crate::kernels::layout::{copy_into_block, strided_copy};
 use crate::shape::{Shape, wrap_dim};
 use crate::step::{Backward, Gradients, Step, StepContext};
 use crate::tensor::Tensor;
@@ -173,13 +173,9 @@ impl<T: Float> Tensor<T> {
     ) -> Result<Self> {
         let split = self.shape().split_at_dim(dim);
         let value = Tensor::compute(shape, |out| {
-            copy_block(
-                self.as_slice(),
-                out,
-                split.size * split.inner,
-                start * split.inner,
-                length * split.inner,
-            );
+            // Without rows there is nothing to start from.
+            let x = self.as_slice().get(start * split.inner..).unwrap_or_default();
+            strided_copy(x, &[split.size * split.inner, 1], &[split.outer, length * split.inner], out);
         })?;
         let rule = Part { name, whole: self.shape().clone(), dim, start, length };
         Ok(Step::new(rule).input(self).record(value))
