@@ -79,7 +79,7 @@ impl<T: Float> ClassTargets<'_, T> {
     }
 
     /// The targets of some of the lines.
-    fn part(&self, first: usize, count: usize) -> Self {
+    pub fn part(&self, first: usize, count: usize) -> Self {
         ClassTargets { classes: &self.classes[first..first + count], ..*self }
     }
 }
@@ -111,7 +111,7 @@ impl<T: Float> Upstream<'_, T> {
         self.of_lines.map_or(self.factor, |of_lines| self.factor * of_lines[line].to_f64())
     }
 
-    fn part(&self, first: usize, count: usize) -> Self {
+    pub fn part(&self, first: usize, count: usize) -> Self {
         Upstream { of_lines: self.of_lines.map(|of_lines| &of_lines[first..first + count]), ..*self }
     }
 }
@@ -129,13 +129,9 @@ dispatched! {
         let mut block = ShortLines::new(size, &mut room);
         let of_lines = x.chunks(LANES * size).zip(lines.chunks_mut(LANES)).zip(losses.chunks_mut(LANES));
         for (index, ((x, lines), losses)) in of_lines.enumerate() {
-            let targets = targets.part(index * LANES, losses.len());
-            let classes = LaneClasses::new(targets.classes, targets.ignored);
             block.load(x);
-            let of_targets = block.elements_of(&classes);
-            let (maxima, others) = block.read::<M>();
-            losses_of_short_lines::<T, M>(&of_targets, &maxima, &others, &classes, targets, losses);
-            write_lines((&maxima, &others), lines);
+            let read = losses_of_block::<T, M>(&mut block, targets.part(index * LANES, losses.len()), losses);
+            write_lines((&read.maxima, &read.others), lines);
         }
     }
 
@@ -194,14 +190,11 @@ dispatched! {
                 let (first, count) = (index * LANES, lines.len());
                 let range = first * size..(first + count) * size;
                 let (targets, upstream) = (targets.part(first, count), upstream.part(first, count));
-                let (mut maxima, mut others) = ([T::zero(); LANES], [0.0; LANES]);
-                for (lane, line) in lines.iter().enumerate() {
-                    (maxima[lane], others[lane]) = (line.max, line.others);
-                }
                 block.load(x.map_or(&out[range.clone()], |x| &x[range.clone()]));
-                block.exponentiate::<M>(&maxima);
+                let others = block.read_again::<M>(lines);
                 let classes = LaneClasses::new(targets.classes, targets.ignored);
-                gradients_from_short_lines::<T, M>(&mut block, &classes, &others, targets, upstream, &mut out[range]);
+                gradients_of_block::<T, M>(&mut block, &classes, &others, targets, upstream);
+                block.store(&mut out[range]);
             }
             return;
         }
@@ -290,12 +283,10 @@ dispatched! {
             for (index, ((x, out), losses)) in in_and_out.zip(losses.chunks_mut(LANES)).enumerate() {
                 let (first, count) = (index * LANES, losses.len());
                 let (targets, upstream) = (targets.part(first, count), upstream.part(first, count));
-                let classes = LaneClasses::new(targets.classes, targets.ignored);
                 block.load(x);
-                let of_targets = block.elements_of(&classes);
-                let (maxima, others) = block.read::<M>();
-                losses_of_short_lines::<T, M>(&of_targets, &maxima, &others, &classes, targets, losses);
-                gradients_from_short_lines::<T, M>(&mut block, &classes, &others, targets, upstream, out);
+                let read = losses_of_block::<T, M>(&mut block, targets, losses);
+                gradients_of_block::<T, M>(&mut block, &read.classes, &read.others, targets, upstream);
+                block.store(out);
             }
             return;
         }
@@ -408,16 +399,15 @@ dispatched! {
     }
 }
 
-/// The gradients of short lines without smoothing, from their exponentials in the block: p a for the other classes;
-/// for the target, minus what the others have together. Lines without a class get zeros.
+/// The gradients of short lines without smoothing, in place of their exponentials in the block: p a for the other
+/// classes; for the target, minus what the others have together. Lines without a class get zeros.
 #[inline(always)]
-fn gradients_from_short_lines<T: Float, M: MulAdd>(
+pub(super) fn gradients_of_block<T: Float, M: MulAdd>(
     block: &mut ShortLines<T>,
     classes: &LaneClasses<T>,
     others: &Lanes<f64>,
     targets: ClassTargets<T>,
     upstream: Upstream<T>,
-    out: &mut [T],
 ) {
     let mut factors = [upstream.factor; LANES];
     if targets.weight.is_some() || upstream.of_lines.is_some() {
@@ -432,27 +422,26 @@ fn gradients_from_short_lines<T: Float, M: MulAdd>(
         of_targets[lane] = T::from_f64(-factors[lane] * rest::<T>(exponential, others[lane]));
     }
     block.scale_and_replace::<M>(&factors, classes, &of_targets);
-    block.store(out);
-    if classes.are_complete() {
-        return;
-    }
-    for (i, line) in out.chunks_exact_mut(block.size()).enumerate() {
-        if !classes.has_class(i) {
-            line.fill(T::zero());
-        }
-    }
+    block.clear_without_class(classes);
 }
 
-/// The losses of short lines from the logits of their targets.
+/// What a block of short lines is found to hold.
+pub(super) struct Read<T> {
+    pub classes: LaneClasses<T>,
+    pub maxima: Lanes<T>,
+    pub others: Lanes<f64>,
+}
+
+/// The losses of short lines without smoothing, whose logits in the block become exponentials.
 #[inline(always)]
-fn losses_of_short_lines<T: Float, M: MulAdd>(
-    of_targets: &Lanes<T>,
-    maxima: &Lanes<T>,
-    others: &Lanes<f64>,
-    classes: &LaneClasses<T>,
+pub(super) fn losses_of_block<T: Float, M: MulAdd>(
+    block: &mut ShortLines<T>,
     targets: ClassTargets<T>,
     losses: &mut [f64],
-) {
+) -> Read<T> {
+    let classes = LaneClasses::new(targets.classes, targets.ignored);
+    let of_targets = block.elements_of(&classes);
+    let (maxima, others) = block.read::<M>();
     let mut lanes = [0.0; LANES];
     for lane in 0..LANES {
         let (high, low) =
@@ -465,6 +454,7 @@ fn losses_of_short_lines<T: Float, M: MulAdd>(
         }
     }
     losses.copy_from_slice(&lanes[..losses.len()]);
+    Read { classes, maxima, others }
 }
 
 /// -ln p as a sum of two numbers. Both parts of it are positive, so nothing cancels.

@@ -1,6 +1,7 @@
 //! Loops over slices. They know nothing of tensors, gradients or errors; shapes and strides arrive
 //! as plain numbers, and every output slice has the right length already.
 
+pub(crate) mod columns;
 pub(crate) mod convolution;
 pub(crate) mod cross_entropy;
 pub(crate) mod elementwise;

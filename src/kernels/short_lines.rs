@@ -6,7 +6,9 @@
 //! a line in each lane, and even the choice of the target's element is a comparison in every lane.
 
 use super::exact::{Sum, add_term};
-use super::functions::{Shift, exponential, exponential_in_single, is_double, is_moderate, unit};
+use super::functions::{
+    Shift, exponential, exponential_in_single, is_double, is_moderate, log1p_of_positive, unit,
+};
 use super::parallel::LINES_IN_BLOCK;
 use super::simd::{MulAdd, array};
 use super::softmax::{
@@ -64,6 +66,12 @@ impl<'a, T: Float> ShortLines<'a, T> {
         ShortLines { sides: &mut room.few[..size] }
     }
 
+    /// Lines that lie on their side already.
+    #[inline(always)]
+    pub fn over(sides: &'a mut [Lanes<T>]) -> Self {
+        ShortLines { sides }
+    }
+
     #[inline(always)]
     pub fn size(&self) -> usize {
         self.sides.len()
@@ -94,6 +102,35 @@ impl<'a, T: Float> ShortLines<'a, T> {
         (maxima, self.sums_of_others())
     }
 
+    /// The same, with ln(1 + others).
+    #[inline(always)]
+    pub fn read_logarithms<M: MulAdd>(&mut self) -> (Lanes<T>, Lanes<f64>) {
+        let (maxima, mut logs) = self.read::<M>();
+        for log in &mut logs {
+            *log = log1p_of_positive::<T, M>(*log);
+        }
+        (maxima, logs)
+    }
+
+    /// Replaces the logits of lines that were read before by their exponentials; the others of each line.
+    #[inline(always)]
+    pub fn read_again<M: MulAdd>(&mut self, lines: &[Line<T>]) -> Lanes<f64> {
+        let (mut maxima, mut others) = ([T::zero(); LANES], [0.0; LANES]);
+        for (lane, line) in lines.iter().enumerate() {
+            (maxima[lane], others[lane]) = (line.max, line.others);
+        }
+        self.exponentiate::<M>(&maxima);
+        others
+    }
+
+    /// Replaces the logits by their probabilities.
+    #[inline(always)]
+    pub fn softmax<M: MulAdd>(&mut self) {
+        let (_, others) = self.read::<M>();
+        let factors = array(|lane| 1.0 / (1.0 + others[lane]));
+        self.scale_and_replace::<M>(&factors, &LaneClasses::none(), &[T::zero(); LANES]);
+    }
+
     /// The maximum of what is not nan in each line.
     #[inline(always)]
     fn maxima(&self) -> Lanes<T> {
@@ -108,7 +145,7 @@ impl<'a, T: Float> ShortLines<'a, T> {
 
     /// Replaces the logits by their exponentials, shifted by the maxima.
     #[inline(always)]
-    pub fn exponentiate<M: MulAdd>(&mut self, maxima: &Lanes<T>) {
+    fn exponentiate<M: MulAdd>(&mut self, maxima: &Lanes<T>) {
         if all_lanes(maxima, is_moderate) {
             let (mut high, mut low, mut least) = (*maxima, *maxima, *maxima);
             for lane in 0..LANES {
@@ -281,6 +318,21 @@ impl<'a, T: Float> ShortLines<'a, T> {
     }
 }
 
+impl<T: Float> ShortLines<'_, T> {
+    /// Lines without a class become zeros, whatever they hold.
+    #[inline(always)]
+    pub fn clear_without_class(&mut self, classes: &LaneClasses<T>) {
+        if classes.are_complete() {
+            return;
+        }
+        for side in &mut *self.sides {
+            for lane in 0..LANES {
+                side[lane] = if classes.has_class(lane) { side[lane] } else { T::zero() };
+            }
+        }
+    }
+}
+
 /// Hands what [`ShortLines::read`] has found to the lines.
 #[inline(always)]
 pub(super) fn write_lines<T: Float>((maxima, others): (&Lanes<T>, &Lanes<f64>), lines: &mut [Line<T>]) {
@@ -335,7 +387,7 @@ impl<T: Float> LaneClasses<T> {
 
     /// Whether all lanes have one.
     #[inline(always)]
-    pub fn are_complete(&self) -> bool {
+    fn are_complete(&self) -> bool {
         all_lanes(&self.0, |class| class >= T::zero())
     }
 }

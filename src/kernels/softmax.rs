@@ -31,8 +31,8 @@ use super::functions::{
 };
 use super::parallel;
 use super::reduce::position;
-use super::short_lines::{LANES, LaneClasses, Room, ShortLines, are_short, write_lines};
-use super::simd::{MulAdd, array, dispatched};
+use super::short_lines::{LANES, Room, ShortLines, are_short, write_lines};
+use super::simd::{MulAdd, dispatched};
 use crate::float::Float;
 
 /// What the formulas above need of a line.
@@ -253,9 +253,7 @@ dispatched! {
             let mut block = ShortLines::new(size, &mut room);
             for (x, out) in x.chunks(LANES * size).zip(out.chunks_mut(LANES * size)) {
                 block.load(x);
-                let (_, others) = block.read::<M>();
-                let factors = array(|lane| 1.0 / (1.0 + others[lane]));
-                block.scale_and_replace::<M>(&factors, &LaneClasses::none(), &[T::zero(); LANES]);
+                block.softmax::<M>();
                 block.store(out);
             }
             return;
@@ -273,10 +271,7 @@ dispatched! {
             let mut block = ShortLines::new(size, &mut room);
             for (x, out) in x.chunks(LANES * size).zip(out.chunks_mut(LANES * size)) {
                 block.load(x);
-                let (maxima, mut logs) = block.read::<M>();
-                for log in &mut logs {
-                    *log = log1p_of_positive::<T, M>(*log);
-                }
+                let (maxima, logs) = block.read_logarithms::<M>();
                 block.load(x);
                 block.subtract(&maxima, &logs);
                 block.store(out);

@@ -11,8 +11,8 @@
 
 use crate::error::Result;
 use crate::float::Float;
-use crate::kernels::softmax as kernels;
-use crate::shape::{Dims, ResolvedDims, keepdim, resolved};
+use crate::kernels::{columns, softmax as kernels};
+use crate::shape::{Dims, ResolvedDims, Split, keepdim, resolved};
 use crate::step::{Backward, Gradients, Step, StepContext};
 use crate::tensor::Tensor;
 use smallvec::SmallVec;
@@ -28,7 +28,10 @@ impl<T: Float> Tensor<T> {
     /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
     pub fn softmax(&self, dim: isize) -> Result<Self> {
         let dim = self.shape().dim("softmax", dim)?;
-        let value = by_lines(dim, [self], |[x], size, out| kernels::softmax_lines(x, size, out))?;
+        let value = by_lines(dim, [self], |[x], size, inner, out| match inner {
+            1 => kernels::softmax_lines(x, size, out),
+            _ => columns::softmax(x, size, inner, out),
+        })?;
         Ok(Step::new(Softmax { dim }).input(self).saving_output().record(value))
     }
 
@@ -40,7 +43,10 @@ impl<T: Float> Tensor<T> {
     /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
     pub fn log_softmax(&self, dim: isize) -> Result<Self> {
         let dim = self.shape().dim("log_softmax", dim)?;
-        let value = by_lines(dim, [self], |[x], size, out| kernels::log_softmax_lines(x, size, out))?;
+        let value = by_lines(dim, [self], |[x], size, inner, out| match inner {
+            1 => kernels::log_softmax_lines(x, size, out),
+            _ => columns::log_softmax(x, size, inner, out),
+        })?;
         // The rule recomputes the probabilities from x: the rounding of a log-probability of -80 is 40
         // ulp in the probability.
         Ok(Step::new(LogSoftmax { dim }).saved_input(self).record(value))
@@ -116,23 +122,29 @@ fn dims_last(rank: usize, dims: &[usize]) -> SmallVec<[isize; 4]> {
     kept.chain(dims.iter().copied()).map(|dim| dim as isize).collect()
 }
 
-/// A constant of the tensors' common shape, computed by a kernel that finds lines along `dim` one after
-/// the other.
+/// A constant of the tensors' common shape, computed by a kernel that is told the size of a line along `dim`, and how
+/// far its elements are apart: as far as they are, or 1 if the tensors had to be copied in another order.
 fn by_lines<T: Float, const N: usize>(
     dim: usize,
     tensors: [&Tensor<T>; N],
-    kernel: impl FnOnce([&[T]; N], usize, &mut [T]),
+    kernel: impl FnOnce([&[T]; N], usize, usize, &mut [T]),
 ) -> Result<Tensor<T>> {
-    let size = tensors[0].shape().get(dim).copied().unwrap_or(1);
-    let dims = if tensors[0].rank() == 0 { &[][..] } else { &[dim] };
+    let shape = tensors[0].shape();
+    if shape.is_empty() {
+        return Tensor::compute(shape.clone(), |out| kernel(tensors.map(Tensor::as_slice), 1, 1, out));
+    }
+    let Split { size, inner, .. } = shape.split_at_dim(dim);
+    if columns::can_stay(size, inner) {
+        return Tensor::compute(shape.clone(), |out| kernel(tensors.map(Tensor::as_slice), size, inner, out));
+    }
     let mut lines = tensors.map(Tensor::detach);
     for tensor in &mut lines {
-        *tensor = tensor.with_dims_last(dims)?;
+        *tensor = tensor.with_dims_last(&[dim])?;
     }
     let value = Tensor::compute(lines[0].shape().clone(), |out| {
-        kernel(lines.each_ref().map(Tensor::as_slice), size, out);
+        kernel(lines.each_ref().map(Tensor::as_slice), size, 1, out);
     })?;
-    value.with_dims_back(dims)
+    value.with_dims_back(&[dim])
 }
 
 struct Softmax {
@@ -159,8 +171,9 @@ impl<T: Float> Backward<T> for Softmax {
             let mean = grad.mul(p)?.sum(keepdim(dim))?;
             return Ok(grad.sub(&mean)?.mul(p)?.into());
         }
-        let dx = by_lines(self.dim, [p, &grad], |[p, grad], size, out| {
-            kernels::softmax_gradient_lines(p, grad, size, out);
+        let dx = by_lines(self.dim, [p, &grad], |[p, grad], size, inner, out| match inner {
+            1 => kernels::softmax_gradient_lines(p, grad, size, out),
+            _ => columns::softmax_gradient(p, grad, size, inner, out),
         })?;
         Ok(dx.into())
     }
@@ -182,8 +195,9 @@ impl<T: Float> Backward<T> for LogSoftmax {
         if step.is_recording() {
             return Ok(excess(x, &grad, self.dim)?.neg()?.into());
         }
-        let dx = by_lines(self.dim, [x, &grad], |[x, grad], size, out| {
-            kernels::log_softmax_gradient_lines(x, grad, size, out);
+        let dx = by_lines(self.dim, [x, &grad], |[x, grad], size, inner, out| match inner {
+            1 => kernels::log_softmax_gradient_lines(x, grad, size, out),
+            _ => columns::log_softmax_gradient(x, grad, size, inner, out),
         })?;
         Ok(dx.into())
     }

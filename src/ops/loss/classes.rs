@@ -1,7 +1,7 @@
 //! What `cross_entropy` and `nll_loss` have in common: a class dim, weights, and positions to ignore.
 
 use crate::error::{Error, Result};
-use crate::float::{DType, Float};
+use crate::float::Float;
 use crate::grad_mode::is_grad_enabled;
 use crate::index::Indices;
 use crate::kernels::cross_entropy::{ClassTargets, Smoothing};
@@ -106,14 +106,6 @@ impl<T: Float> Classes<T> {
     }
 }
 
-/// The sum of all losses, as exact as one rounding in `T`.
-fn sum_of<T: Float>(losses: &[f64]) -> f64 {
-    match T::DTYPE {
-        DType::F32 => sum(losses),
-        DType::F64 => losses.iter().copied().collect::<Sum>().total(),
-    }
-}
-
 /// The losses of all positions, reduced and rounded; `denominator` is what the mean divides by.
 pub(super) fn reduce<T: Float>(
     losses: Vec<f64>,
@@ -123,8 +115,8 @@ pub(super) fn reduce<T: Float>(
 ) -> Result<Tensor<T>> {
     let single = |value: f64| Tensor::compute(Shape::scalar(), |out| out.fill(T::from_f64(value)));
     match reduction {
-        Reduction::Sum => single(sum_of::<T>(&losses)),
-        Reduction::Mean => single(sum_of::<T>(&losses) / denominator),
+        Reduction::Sum => single(sum(&losses)),
+        Reduction::Mean => single(sum(&losses) / denominator),
         Reduction::None => Tensor::compute(positions.clone(), |out| map(&losses, out, T::from_f64)),
     }
 }

@@ -29,13 +29,14 @@ use crate::error::{Error, Result};
 use crate::float::Float;
 use crate::grad_mode::is_grad_enabled;
 use crate::index::Indices;
+use crate::kernels::columns;
 use crate::kernels::cross_entropy::{self as kernels, ProbabilityTargets, Smoothing, Upstream};
 use crate::kernels::exact::two_sum;
 use crate::kernels::scratch::{try_filled, zeros};
 use crate::kernels::softmax::Line;
 use crate::ops::loss::{Reduction, Target, ToTarget};
 use crate::ops::softmax::excess;
-use crate::shape::Shape;
+use crate::shape::{Shape, Split};
 use crate::step::{Backward, Gradients, Step, StepContext};
 use crate::tensor::Tensor;
 
@@ -176,32 +177,33 @@ impl<T: Float> CrossEntropyLoss<T> {
             // targets have no weight, however large the other part is.
             denominator = f64::NAN;
         }
-        let x = logits.detach().with_dims_last(&[dim])?;
+        let (inner, last) = placed(shape, dim, smoothing);
+        let in_place = logits.detach().with_dims_last(&[last])?;
+        let (x, targets) = (in_place.as_slice(), classes.targets(smoothing));
         let (mut lines, mut gradient) = (Vec::new(), None);
         match self.factor_known_before(logits, denominator) {
             Some(factor) => {
-                let (targets, upstream) = (classes.targets(smoothing), Upstream { factor, of_lines: None });
-                let of_lines = Tensor::compute(x.shape().clone(), |out| {
-                    kernels::class_losses_and_gradients(
-                        x.as_slice(),
+                let upstream = Upstream { factor, of_lines: None };
+                let of_lines = Tensor::compute(in_place.shape().clone(), |out| match inner {
+                    1 => kernels::class_losses_and_gradients(x, size, targets, upstream, &mut losses, out),
+                    _ => columns::class_losses_and_gradients(
+                        x,
                         size,
+                        inner,
                         targets,
                         upstream,
                         &mut losses,
                         out,
-                    );
+                    ),
                 })?;
-                gradient = Some(of_lines.with_dims_back(&[dim])?);
+                gradient = Some(of_lines.with_dims_back(&[last])?);
             }
             None => {
                 lines.resize(losses.len(), Line::default());
-                kernels::class_losses(
-                    x.as_slice(),
-                    size,
-                    classes.targets(smoothing),
-                    &mut lines,
-                    &mut losses,
-                );
+                match inner {
+                    1 => kernels::class_losses(x, size, targets, &mut lines, &mut losses),
+                    _ => columns::class_losses(x, size, inner, targets, &mut lines, &mut losses),
+                }
             }
         }
         let value = reduce(losses, classes.target.shape(), self.reduction, denominator)?;
@@ -297,7 +299,15 @@ fn upstream_of_lines<T: Float>(grad: &Tensor<T>, reduction: Reduction, denominat
     }
 }
 
-/// The gradient of the logits by a kernel, which overwrites their buffer if nobody else holds it.
+/// How far apart a kernel finds the elements of a line, and the dim that has to be last for that: the classes; or,
+/// where lines can be processed as they lie, the dim that is last already.
+fn placed(shape: &Shape, dim: usize, smoothing: Smoothing) -> (usize, usize) {
+    let Split { size, inner, .. } = shape.split_at_dim(dim);
+    if smoothing.every == 0.0 && columns::can_stay(size, inner) { (inner, shape.len() - 1) } else { (1, dim) }
+}
+
+/// The gradient of the logits by a kernel that wants this dim to be the last. It overwrites their buffer if nobody
+/// else holds it.
 fn gradient_over<T: Float>(
     logits: Tensor<T>,
     dim: usize,
@@ -347,8 +357,10 @@ impl<T: Float> Backward<T> for CrossEntropy<T> {
         let (size, upstream) =
             (logits.shape()[self.dim], upstream_of_lines(&grad, self.reduction, self.denominator));
         let targets = self.classes.targets(self.smoothing);
-        let gradient = gradient_over(logits, self.dim, |x, out| {
-            kernels::class_gradients(x, size, targets, &self.lines, upstream, out);
+        let (inner, last) = placed(logits.shape(), self.dim, self.smoothing);
+        let gradient = gradient_over(logits, last, |x, out| match inner {
+            1 => kernels::class_gradients(x, size, targets, &self.lines, upstream, out),
+            _ => columns::class_gradients(x, size, inner, targets, &self.lines, upstream, out),
         })?;
         Ok(gradient.into())
     }
