@@ -34,9 +34,6 @@ pub trait Float:
 
     /// The same value in `f64`, exactly.
     fn to_f64(self) -> f64;
-
-    /// The complementary error function, 2/sqrt(pi) times the integral of exp(-t^2) from x to infinity.
-    fn erfc(self) -> Self;
 }
 
 /// The precision of a tensor's elements.
@@ -69,9 +66,6 @@ impl Float for f32 {
     fn to_f64(self) -> f64 {
         self.into()
     }
-    fn erfc(self) -> Self {
-        libm::erfcf(self)
-    }
 }
 
 impl Float for f64 {
@@ -84,9 +78,6 @@ impl Float for f64 {
     }
     fn to_f64(self) -> f64 {
         self
-    }
-    fn erfc(self) -> Self {
-        libm::erfc(self)
     }
 }
 

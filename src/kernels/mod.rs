@@ -8,6 +8,7 @@ pub(crate) mod elementwise;
 pub(crate) mod exact;
 pub(crate) mod functions;
 pub(crate) mod gather;
+pub(crate) mod gelu;
 pub(crate) mod layout;
 pub(crate) mod matmul;
 pub(crate) mod parallel;

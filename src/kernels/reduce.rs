@@ -315,7 +315,7 @@ mod tests {
                     let (case, bits) =
                         (format!("{outer} x {size} x {inner}, {nan_at:?}, {at}"), f64::to_bits);
                     assert_eq!(sums[at].is_nan(), column(at).any(f64::is_nan), "{case}");
-                    assert!(sums[at].is_nan() || sums[at] == column(at).sum(), "{case}"); // of integers
+                    assert!(sums[at].is_nan() || sums[at] == column(at).sum::<f64>(), "{case}"); // of integers
                     assert_eq!(bits(maxima[at]), bits(column(at).fold(-1.0, greater)), "{case}");
                     let is_first =
                         |i: &i64| column(at).nth(*i as usize).is_some_and(|x| x.is_nan() || x == maxima[at]);

@@ -316,9 +316,7 @@ impl<'a, T: Float> ShortLines<'a, T> {
             }
         }
     }
-}
 
-impl<T: Float> ShortLines<'_, T> {
     /// Lines without a class become zeros, whatever they hold.
     #[inline(always)]
     pub fn clear_without_class(&mut self, classes: &LaneClasses<T>) {
@@ -326,8 +324,8 @@ impl<T: Float> ShortLines<'_, T> {
             return;
         }
         for side in &mut *self.sides {
-            for lane in 0..LANES {
-                side[lane] = if classes.has_class(lane) { side[lane] } else { T::zero() };
+            for (lane, element) in side.iter_mut().enumerate() {
+                *element = if classes.has_class(lane) { *element } else { T::zero() };
             }
         }
     }

@@ -7,7 +7,8 @@ use crate::error::{Error, Result};
 use crate::float::Float;
 use crate::kernels::elementwise::map;
 use crate::kernels::functions::{self, SOFTPLUS_THRESHOLD};
-use crate::kernels::parallel::for_each_chunk_beside;
+use crate::kernels::gelu;
+use crate::kernels::parallel::{ELEMENTS_IN_CHUNK, for_each_chunk, for_each_chunk_beside};
 use crate::ops::compare::mask_of;
 use crate::step::{Backward, Gradients, Step, StepContext};
 use crate::tensor::Tensor;
@@ -20,6 +21,20 @@ pub(crate) fn mapped<T: Float>(x: &Tensor<T>, f: impl Fn(T) -> T + Copy + Sync) 
 /// A new constant, by a kernel over the elements.
 fn by_kernel<T: Float>(x: &Tensor<T>, kernel: fn(&[T], &mut [T])) -> Result<Tensor<T>> {
     Tensor::compute(x.shape().clone(), |out| for_each_chunk_beside(x.as_slice(), out, kernel))
+}
+
+/// The same of two tensors of one shape.
+pub(super) fn by_kernel_of_two<T: Float>(
+    a: &Tensor<T>,
+    b: &Tensor<T>,
+    kernel: fn(&[T], &[T], &mut [T]),
+) -> Result<Tensor<T>> {
+    Tensor::compute(a.shape().clone(), |out| {
+        for_each_chunk(out, ELEMENTS_IN_CHUNK, |index, out| {
+            let range = index * ELEMENTS_IN_CHUNK..index * ELEMENTS_IN_CHUNK + out.len();
+            kernel(&a.as_slice()[range.clone()], &b.as_slice()[range], out);
+        });
+    })
 }
 
 /// Rules as a table: the name of the operation, its formula, and the gradient of its input.
@@ -60,7 +75,11 @@ rules! {
     NormalCdf, "y = Φ(x)": |step, grad| grad.mul(&normal_density(step.input(0)?)?)?;
     Gelu, "y = x Φ(x)": |step, grad| {
         let x = step.input(0)?;
-        grad.mul(&normal_cdf(x)?.add(&x.mul(&normal_density(x)?)?)?)?
+        if step.is_recording() {
+            grad.mul(&normal_cdf(x)?.add(&x.mul(&normal_density(x)?)?)?)?
+        } else {
+            by_kernel_of_two(x, &grad, gelu::gelu_gradient_slice)?
+        }
     };
 }
 
@@ -178,8 +197,7 @@ impl<T: Float> Tensor<T> {
     /// # Errors
     /// [`Error::OutOfMemory`].
     pub fn gelu(&self) -> Result<Self> {
-        let gelu = |x: T| if x == T::neg_infinity() { -T::zero() } else { x * normal_cdf_of(x) };
-        Ok(Step::new(Gelu).saved_input(self).record(mapped(self, gelu)?))
+        Ok(Step::new(Gelu).saved_input(self).record(by_kernel(self, gelu::gelu_slice)?))
     }
 
     /// min(max(x, minimum), maximum); `None` leaves a side open. If the bounds cross, the result is
@@ -237,14 +255,9 @@ fn sign<T: Float>(x: &Tensor<T>) -> Result<Tensor<T>> {
     mapped(x, |x| if x == T::zero() || x.is_nan() { T::zero() } else { x.signum() })
 }
 
-/// Φ(x), with its digits kept in the left tail.
-fn normal_cdf_of<T: Float>(x: T) -> T {
-    T::from_f64(0.5) * (-x * T::from_f64(std::f64::consts::FRAC_1_SQRT_2)).erfc()
-}
-
 /// Φ(x), whose derivative is φ(x).
 fn normal_cdf<T: Float>(x: &Tensor<T>) -> Result<Tensor<T>> {
-    Ok(Step::new(NormalCdf).saved_input(x).record(mapped(x, normal_cdf_of)?))
+    Ok(Step::new(NormalCdf).saved_input(x).record(by_kernel(x, gelu::normal_cdf_slice)?))
 }
 
 /// φ(x) = exp(-x^2/2)/sqrt(2 pi).

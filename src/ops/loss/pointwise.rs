@@ -3,8 +3,8 @@
 use crate::error::Result;
 use crate::float::Float;
 use crate::kernels::functions::binary_cross_entropy_slice;
-use crate::kernels::parallel::{ELEMENTS_IN_CHUNK, for_each_chunk};
 use crate::ops::loss::Reduction;
+use crate::ops::unary::by_kernel_of_two;
 use crate::step::{Backward, Gradients, Step, StepContext};
 use crate::tensor::Tensor;
 
@@ -36,12 +36,7 @@ impl<T: Float> Tensor<T> {
         let shape = self.shape().broadcast(op, target.shape())?;
         shape.checked_elements(op)?;
         let (x, y) = (self.detach().broadcast_to(&shape)?, target.detach().broadcast_to(&shape)?);
-        let value = Tensor::compute(shape, |out| {
-            for_each_chunk(out, ELEMENTS_IN_CHUNK, |index, out| {
-                let range = index * ELEMENTS_IN_CHUNK..index * ELEMENTS_IN_CHUNK + out.len();
-                binary_cross_entropy_slice(&x.as_slice()[range.clone()], &y.as_slice()[range], out);
-            });
-        })?;
+        let value = by_kernel_of_two(&x, &y, binary_cross_entropy_slice)?;
         let losses = Step::new(BinaryCrossEntropy).saved_input(self).saved_input(target).record(value);
         reduction.apply(losses)
     }
