@@ -94,6 +94,15 @@ const FOURS: usize = 4;
 /// The sum of f over the elements of a slice: for `f32` in `f64`, for `f64` with what the roundings leave out.
 #[inline(always)]
 pub(crate) fn sum_of<T: crate::float::Float>(x: &[T], f: impl Fn(f64) -> f64) -> Sum {
+    sum_for::<T, T>(x, f)
+}
+
+/// The same of elements of any type, for a result of type `T`.
+#[inline(always)]
+pub(crate) fn sum_for<T: crate::float::Float, E: crate::float::Float>(
+    x: &[E],
+    f: impl Fn(f64) -> f64,
+) -> Sum {
     let mut sums = [FourSums::default(); FOURS];
     let (chunks, rest) = x.as_chunks::<{ 4 * FOURS }>();
     for chunk in chunks {

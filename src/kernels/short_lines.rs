@@ -360,10 +360,10 @@ impl<T: Float> LaneClasses<T> {
         LaneClasses([-T::one(); LANES])
     }
 
-    /// Classes of short lines, or `ignored`.
+    /// Classes of short lines, or `ignored`; any class where there is no line.
     #[inline(always)]
     pub fn new(classes: &[i64], ignored: i64) -> Self {
-        let mut lanes = Self::none();
+        let mut lanes = LaneClasses([T::zero(); LANES]);
         for (lane, &class) in lanes.0.iter_mut().zip(classes) {
             let class = if class == ignored { -1 } else { class as i32 };
             *lane = T::from_f64(f64::from(class));

@@ -195,7 +195,7 @@ macro_rules! dispatched {
                     $body
                 }
             }
-            crate::kernels::simd::dispatch(Arguments { $($argument,)* lifetime: std::marker::PhantomData })
+            crate::kernels::simd::dispatch(Arguments::<'_, $T> { $($argument,)* lifetime: std::marker::PhantomData })
         }
     )*};
     (@output) => { () };

@@ -7,7 +7,7 @@ use crate::index::Indices;
 use crate::kernels::cross_entropy::{ClassTargets, Smoothing};
 use crate::kernels::elementwise::map;
 use crate::kernels::exact::Sum;
-use crate::kernels::reduce::sum;
+use crate::kernels::reduce::sum_of_wide;
 use crate::ops::loss::Reduction;
 use crate::shape::{Shape, Split};
 use crate::tensor::Tensor;
@@ -115,8 +115,8 @@ pub(super) fn reduce<T: Float>(
 ) -> Result<Tensor<T>> {
     let single = |value: f64| Tensor::compute(Shape::scalar(), |out| out.fill(T::from_f64(value)));
     match reduction {
-        Reduction::Sum => single(sum(&losses)),
-        Reduction::Mean => single(sum(&losses) / denominator),
+        Reduction::Sum => single(sum_of_wide::<T>(&losses)),
+        Reduction::Mean => single(sum_of_wide::<T>(&losses) / denominator),
         Reduction::None => Tensor::compute(positions.clone(), |out| map(&losses, out, T::from_f64)),
     }
 }
