@@ -23,6 +23,9 @@ pub const CLASSIFIER: [usize; 3] = [100, 2, 3];
 /// The multilayer perceptron: objects, inputs, hidden units, classes.
 pub const PERCEPTRON: [usize; 4] = [64, 784, 128, 10];
 
+/// What a single operation is done to: rows, columns.
+pub const OPERAND: [usize; 2] = [512, 1000];
+
 /// One thing to time. The numbers are rows and classes, unless said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Case {
@@ -39,6 +42,9 @@ pub enum Case {
     LogSoftmax(usize, usize),
     /// One entry of each row, summed, forward and backward.
     Gather(usize, usize),
+    /// One of [`ours::OPERATIONS`] on [`OPERAND`] numbers above 0, forward and backward, with ones as the gradient
+    /// that arrives.
+    Operation(&'static str),
     /// A training step of [`CLASSIFIER`].
     ClassifierStep,
     /// A training step of [`PERCEPTRON`].
@@ -82,6 +88,28 @@ pub const CASES: &[Case] = &[
     Case::PerceptronStep,
     Case::Matmul(1024, 1024, 1024),
     Case::Matmul(512, 512, 32_000),
+    Case::Operation("exp"),
+    Case::Operation("log"),
+    Case::Operation("sqrt"),
+    Case::Operation("tanh"),
+    Case::Operation("sigmoid"),
+    Case::Operation("softplus"),
+    Case::Operation("gelu"),
+    Case::Operation("relu"),
+    Case::Operation("clamp"),
+    Case::Operation("square"),
+    Case::Operation("broadcast"),
+    Case::Operation("sum_of_rows"),
+    Case::Operation("sum_of_columns"),
+    Case::Operation("max_of_rows"),
+    Case::Operation("logsumexp_of_rows"),
+    Case::Operation("softmax_of_rows"),
+    Case::Operation("softmax_of_columns"),
+    Case::Operation("log_softmax_of_columns"),
+    Case::Operation("transpose"),
+    Case::Operation("cat"),
+    Case::Operation("narrow"),
+    Case::Operation("binary_cross_entropy"),
 ];
 
 /// The name under which results are merged with those of other programs.
@@ -97,6 +125,7 @@ impl fmt::Display for Case {
             Case::Read(rows, classes) => ("read", rows, classes),
             Case::ReadThenCopy(rows, classes) => ("read, then copy", rows, classes),
             Case::ReadThenWriteInPlace(rows, classes) => ("read, then write in place", rows, classes),
+            Case::Operation(name) => return f.pad(&format!("operation {name}")),
             Case::ClassifierStep => return f.pad("linear classifier step"),
             Case::PerceptronStep => return f.pad("perceptron step"),
             Case::Matmul(n, k, m) => return f.pad(&format!("matmul {n}x{k}x{m}")),

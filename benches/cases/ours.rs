@@ -1,9 +1,9 @@
 //! The cases by this crate, through its public interface.
 
-use super::{CLASSIFIER, Case, LEARNING_RATE, PERCEPTRON, Repeat, ending, normal, targets, weight};
+use super::{CLASSIFIER, Case, LEARNING_RATE, OPERAND, PERCEPTRON, Repeat, ending, normal, targets, weight};
 use std::hint::black_box;
 use std::sync::{Arc, Mutex};
-use tapegrad::{Backward, Gradients, Indices, Result, Step, StepContext, Tensor, no_grad};
+use tapegrad::{Backward, Gradients, Indices, Reduction, Result, Step, StepContext, Tensor, no_grad};
 
 /// The case, unless it measures the machine.
 pub fn ready(case: Case) -> Option<Box<dyn Repeat>> {
@@ -14,6 +14,7 @@ pub fn ready(case: Case) -> Option<Box<dyn Repeat>> {
         Case::Softmax(rows, classes) => forward(normal([rows, classes]), |x| x.softmax(1)),
         Case::LogSoftmax(rows, classes) => forward(normal([rows, classes]), |x| x.log_softmax(1)),
         Case::Gather(rows, classes) => gather(rows, classes),
+        Case::Operation(name) => operation(name),
         Case::ClassifierStep => classifier_step(),
         Case::PerceptronStep => perceptron_step(),
         Case::Matmul(n, k, m) => {
@@ -68,6 +69,47 @@ fn gather(rows: usize, classes: usize) -> Box<dyn Repeat> {
     let index = classes_of(rows, classes).reshape([rows, 1]).expect("one index a row");
     boxed(move || {
         x.gather(1, &index)?.sum(..)?.backward()?;
+        Ok(read_gradient(&x))
+    })
+}
+
+/// An operation on one tensor.
+type Operation = fn(&Tensor) -> Result<Tensor>;
+
+/// Single operations by the names that the cases and the other libraries know them by.
+pub const OPERATIONS: &[(&str, Operation)] = &[
+    ("exp", |x| x.exp()),
+    ("log", |x| x.log()),
+    ("sqrt", |x| x.sqrt()),
+    ("tanh", |x| x.tanh()),
+    ("sigmoid", |x| x.sigmoid()),
+    ("softplus", |x| x.softplus()),
+    ("gelu", |x| x.gelu()),
+    ("relu", |x| x.relu()),
+    ("clamp", |x| x.clamp(0.3, 0.8)),
+    ("square", |x| x.square()),
+    ("broadcast", |x| x.mul(&x.narrow(0, 0, 1)?)),
+    ("sum_of_rows", |x| x.sum(1)),
+    ("sum_of_columns", |x| x.sum(0)),
+    ("max_of_rows", |x| x.max(1)),
+    ("logsumexp_of_rows", |x| x.logsumexp(1)),
+    ("softmax_of_rows", |x| x.softmax(1)),
+    ("softmax_of_columns", |x| x.softmax(0)),
+    ("log_softmax_of_columns", |x| x.log_softmax(0)),
+    ("transpose", |x| x.transpose(0, 1)?.add(1.0)),
+    ("cat", |x| Tensor::cat(&[x, x], 1)),
+    ("narrow", |x| x.narrow(1, 100, 800)),
+    ("binary_cross_entropy", |x| x.binary_cross_entropy_with_logits(&x.detach(), Reduction::Mean)),
+];
+
+fn operation(name: &str) -> Box<dyn Repeat> {
+    let (_, compute) = OPERATIONS.iter().find(|(known, _)| *known == name).expect("a case names one of them");
+    let positive = normal(OPERAND).abs().and_then(|x| x.add(0.1)).expect("numbers fit every shape");
+    let x = positive.requires_grad();
+    let shape = compute(&x).expect("a case is a correct program").shape().clone();
+    let ones = Tensor::ones(shape).expect("the result fitted too");
+    boxed(move || {
+        compute(&x)?.backward_with(&ones)?;
         Ok(read_gradient(&x))
     })
 }

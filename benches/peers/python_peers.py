@@ -20,6 +20,7 @@ LONG = 50e-3  # seconds: what takes as long leaves nothing in a cache and needs 
 TURNS = range(5, 200)
 
 LEARNING_RATE = 1e-3
+OPERAND = (512, 1000)
 CLASSIFIER = (100, 2, 3)
 PERCEPTRON = (64, 784, 128, 10)
 
@@ -114,6 +115,41 @@ class Torch:
 
         def repeat():
             x.gather(1, index).sum().backward()
+            gradient, x.grad = x.grad, None
+            return gradient
+
+        yield repeat
+
+    def operation(self, name):
+        x, F = self.leaf(np.abs(normal(*OPERAND)) + np.float32(0.1)), self.F
+        compute = {
+            "exp": lambda: x.exp(),
+            "log": lambda: x.log(),
+            "sqrt": lambda: x.sqrt(),
+            "tanh": lambda: x.tanh(),
+            "sigmoid": lambda: x.sigmoid(),
+            "softplus": lambda: F.softplus(x),
+            "gelu": lambda: F.gelu(x),
+            "relu": lambda: x.relu(),
+            "clamp": lambda: x.clamp(0.3, 0.8),
+            "square": lambda: x.square(),
+            "broadcast": lambda: x * x[:1],
+            "sum_of_rows": lambda: x.sum(1),
+            "sum_of_columns": lambda: x.sum(0),
+            "max_of_rows": lambda: x.amax(1),
+            "logsumexp_of_rows": lambda: x.logsumexp(1),
+            "softmax_of_rows": lambda: x.softmax(1),
+            "softmax_of_columns": lambda: x.softmax(0),
+            "log_softmax_of_columns": lambda: x.log_softmax(0),
+            "transpose": lambda: x.T + 1,
+            "cat": lambda: self.torch.cat([x, x], 1),
+            "narrow": lambda: x.narrow(1, 100, 800),
+            "binary_cross_entropy": lambda: F.binary_cross_entropy_with_logits(x, x.detach()),
+        }[name]
+        ones = self.torch.ones_like(compute())
+
+        def repeat():
+            compute().backward(ones)
             gradient, x.grad = x.grad, None
             return gradient
 
@@ -252,11 +288,13 @@ def main(library, threads, *cases):
     gc.disable()
     for case in cases:
         *words, last = case.split(" ")
-        sizes = [int(size) for size in last.split("x")] if last[0].isdigit() else []
-        method = getattr(library, "_".join(words if sizes else [*words, last]), None)
+        arguments = [int(size) for size in last.split("x")] if last[0].isdigit() else []
+        if words == ["operation"]:
+            arguments = [last]
+        method = getattr(library, "_".join(words if arguments else [*words, last]), None)
         if method is None:
             continue
-        for way, repeat in enumerate(method(*sizes)):
+        for way, repeat in enumerate(method(*arguments)):
             # The digest comes first: it is of parameters that no step has changed.
             result = {"digest": digest(repeat()), "ms": 1e3 * median_seconds(repeat)}
             about = {"case": case, "library": library.name, "version": library.version, "threads": threads}
