@@ -42,8 +42,7 @@ pub enum Case {
     LogSoftmax(usize, usize),
     /// One entry of each row, summed, forward and backward.
     Gather(usize, usize),
-    /// One of [`ours::OPERATIONS`] on [`OPERAND`] numbers above 0, forward and backward, with ones as the gradient
-    /// that arrives.
+    /// One of [`ours::OPERATIONS`] on [`OPERAND`] numbers above 0, forward and backward.
     Operation(&'static str),
     /// A training step of [`CLASSIFIER`].
     ClassifierStep,

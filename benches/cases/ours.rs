@@ -106,10 +106,10 @@ fn operation(name: &str) -> Box<dyn Repeat> {
     let (_, compute) = OPERATIONS.iter().find(|(known, _)| *known == name).expect("a case names one of them");
     let positive = normal(OPERAND).abs().and_then(|x| x.add(0.1)).expect("numbers fit every shape");
     let x = positive.requires_grad();
-    let shape = compute(&x).expect("a case is a correct program").shape().clone();
-    let ones = Tensor::ones(shape).expect("the result fitted too");
+    let value = compute(&x).expect("a case is a correct program");
+    let gradient = normal([value.len()]).reshape(value.shape()).expect("so many numbers fill the shape");
     boxed(move || {
-        compute(&x)?.backward_with(&ones)?;
+        compute(&x)?.backward_with(&gradient)?;
         Ok(read_gradient(&x))
     })
 }
