@@ -3,6 +3,8 @@
 //! Where a chunk ends depends on the shape of the work alone, and every chunk is computed by itself, so
 //! the results are the same bits for any number of threads.
 
+use std::ops::Range;
+
 /// A chunk should be worth the hand-over to another thread: about this many elements.
 pub(crate) const ELEMENTS_IN_CHUNK: usize = 1 << 14;
 
@@ -23,19 +25,24 @@ pub(crate) fn for_each_chunk<A: Send>(a: &mut [A], length: usize, f: impl Fn(usi
     share_out(a.chunks_mut(length).enumerate(), length >= LONG, |(index, a)| f(index, a));
 }
 
-/// Calls `f` with every chunk of a slice and what lies beside it in another of the same length, for functions of
-/// single elements.
+/// Calls `f` with every chunk of a slice and where it lies, for functions of single elements.
+pub(crate) fn for_each_range<A: Send>(out: &mut [A], f: impl Fn(Range<usize>, &mut [A]) + Sync) {
+    for_each_chunk(out, ELEMENTS_IN_CHUNK, |index, out| {
+        let start = index * ELEMENTS_IN_CHUNK;
+        f(start..start + out.len(), out);
+    });
+}
+
+/// Calls `f` with every chunk of a slice and what lies beside it in another of the same length.
 pub(crate) fn for_each_chunk_beside<A: Sync, B: Send>(
     x: &[A],
     out: &mut [B],
     f: impl Fn(&[A], &mut [B]) + Sync,
 ) {
-    for_each_chunk(out, ELEMENTS_IN_CHUNK, |index, out| {
-        f(&x[index * ELEMENTS_IN_CHUNK..][..out.len()], out);
-    });
+    for_each_range(out, |range, out| f(&x[range], out));
 }
 
-/// The same for chunks of two slices that belong together.
+/// Calls `f` with the index and the elements of every two chunks that belong together.
 pub(crate) fn for_each_chunk_of_two<A: Send, B: Send>(
     a: &mut [A],
     a_length: usize,

@@ -4,7 +4,7 @@ use super::binary::Operand;
 use crate::error::{Error, Result};
 use crate::float::Float;
 use crate::kernels::elementwise::{map, zip_strided};
-use crate::kernels::parallel::{ELEMENTS_IN_CHUNK, for_each_chunk};
+use crate::kernels::parallel::for_each_range;
 use crate::mask::{Mask, all_false};
 use crate::step::{Backward, Gradients, Step, StepContext};
 use crate::tensor::Tensor;
@@ -72,11 +72,10 @@ impl<T: Float> Tensor<T> {
         let condition = condition.broadcast_to(&shape)?;
         let (a, b) = (self.detach().broadcast_to(&shape)?, other.detach().broadcast_to(&shape)?);
         let value = Tensor::compute(shape, |out| {
-            for_each_chunk(out, ELEMENTS_IN_CHUNK, |index, out| {
-                let start = index * ELEMENTS_IN_CHUNK;
-                let choices = a.as_slice()[start..].iter().zip(&b.as_slice()[start..]);
+            for_each_range(out, |range, out| {
+                let choices = a.as_slice()[range.clone()].iter().zip(&b.as_slice()[range.clone()]);
                 for (out, (&holds, (&a, &b))) in
-                    out.iter_mut().zip(condition.as_slice()[start..].iter().zip(choices))
+                    out.iter_mut().zip(condition.as_slice()[range].iter().zip(choices))
                 {
                     *out = if holds { a } else { b };
                 }

@@ -12,7 +12,7 @@
 use crate::error::Result;
 use crate::float::Float;
 use crate::kernels::{columns, softmax as kernels};
-use crate::shape::{Dims, ResolvedDims, Split, keepdim, resolved};
+use crate::shape::{Dims, ResolvedDims, Shape, Split, keepdim, resolved};
 use crate::step::{Backward, Gradients, Step, StepContext};
 use crate::tensor::Tensor;
 use smallvec::SmallVec;
@@ -122,29 +122,30 @@ fn dims_last(rank: usize, dims: &[usize]) -> SmallVec<[isize; 4]> {
     kept.chain(dims.iter().copied()).map(|dim| dim as isize).collect()
 }
 
+/// How far apart a kernel finds the elements of a line along `dim`, and the dim that has to be last for that: `dim`
+/// itself; or, where lines can be processed as they lie, the dim that is last already.
+pub(super) fn placed(shape: &Shape, dim: usize) -> (usize, usize) {
+    let Split { size, inner, .. } = shape.split_at_dim(dim);
+    if columns::can_stay(size, inner) { (inner, shape.len() - 1) } else { (1, dim) }
+}
+
 /// A constant of the tensors' common shape, computed by a kernel that is told the size of a line along `dim`, and how
-/// far its elements are apart: as far as they are, or 1 if the tensors had to be copied in another order.
+/// far apart its elements are.
 fn by_lines<T: Float, const N: usize>(
     dim: usize,
     tensors: [&Tensor<T>; N],
     kernel: impl FnOnce([&[T]; N], usize, usize, &mut [T]),
 ) -> Result<Tensor<T>> {
     let shape = tensors[0].shape();
-    if shape.is_empty() {
-        return Tensor::compute(shape.clone(), |out| kernel(tensors.map(Tensor::as_slice), 1, 1, out));
-    }
-    let Split { size, inner, .. } = shape.split_at_dim(dim);
-    if columns::can_stay(size, inner) {
-        return Tensor::compute(shape.clone(), |out| kernel(tensors.map(Tensor::as_slice), size, inner, out));
-    }
+    let (size, (inner, last)) = (shape.split_at_dim(dim).size, placed(shape, dim));
     let mut lines = tensors.map(Tensor::detach);
     for tensor in &mut lines {
-        *tensor = tensor.with_dims_last(&[dim])?;
+        *tensor = tensor.with_dims_last(&[last])?;
     }
     let value = Tensor::compute(lines[0].shape().clone(), |out| {
-        kernel(lines.each_ref().map(Tensor::as_slice), size, 1, out);
+        kernel(lines.each_ref().map(Tensor::as_slice), size, inner, out);
     })?;
-    value.with_dims_back(&[dim])
+    value.with_dims_back(&[last])
 }
 
 struct Softmax {

@@ -8,7 +8,7 @@ use crate::float::Float;
 use crate::kernels::elementwise::map;
 use crate::kernels::functions::{self, SOFTPLUS_THRESHOLD};
 use crate::kernels::gelu;
-use crate::kernels::parallel::{ELEMENTS_IN_CHUNK, for_each_chunk, for_each_chunk_beside};
+use crate::kernels::parallel::{for_each_chunk_beside, for_each_range};
 use crate::ops::compare::mask_of;
 use crate::step::{Backward, Gradients, Step, StepContext};
 use crate::tensor::Tensor;
@@ -30,10 +30,7 @@ pub(super) fn by_kernel_of_two<T: Float>(
     kernel: fn(&[T], &[T], &mut [T]),
 ) -> Result<Tensor<T>> {
     Tensor::compute(a.shape().clone(), |out| {
-        for_each_chunk(out, ELEMENTS_IN_CHUNK, |index, out| {
-            let range = index * ELEMENTS_IN_CHUNK..index * ELEMENTS_IN_CHUNK + out.len();
-            kernel(&a.as_slice()[range.clone()], &b.as_slice()[range], out);
-        });
+        for_each_range(out, |range, out| kernel(&a.as_slice()[range.clone()], &b.as_slice()[range], out));
     })
 }
 

@@ -35,8 +35,8 @@ use crate::kernels::exact::two_sum;
 use crate::kernels::scratch::{try_filled, zeros};
 use crate::kernels::softmax::Line;
 use crate::ops::loss::{Reduction, Target, ToTarget};
-use crate::ops::softmax::excess;
-use crate::shape::{Shape, Split};
+use crate::ops::softmax::{excess, placed};
+use crate::shape::Shape;
 use crate::step::{Backward, Gradients, Step, StepContext};
 use crate::tensor::Tensor;
 
@@ -177,7 +177,7 @@ impl<T: Float> CrossEntropyLoss<T> {
             // targets have no weight, however large the other part is.
             denominator = f64::NAN;
         }
-        let (inner, last) = placed(shape, dim, smoothing);
+        let (inner, last) = placed_for(smoothing, shape, dim);
         let in_place = logits.detach().with_dims_last(&[last])?;
         let (x, targets) = (in_place.as_slice(), classes.targets(smoothing));
         let (mut lines, mut gradient) = (Vec::new(), None);
@@ -299,11 +299,10 @@ fn upstream_of_lines<T: Float>(grad: &Tensor<T>, reduction: Reduction, denominat
     }
 }
 
-/// How far apart a kernel finds the elements of a line, and the dim that has to be last for that: the classes; or,
-/// where lines can be processed as they lie, the dim that is last already.
-fn placed(shape: &Shape, dim: usize, smoothing: Smoothing) -> (usize, usize) {
-    let Split { size, inner, .. } = shape.split_at_dim(dim);
-    if smoothing.every == 0.0 && columns::can_stay(size, inner) { (inner, shape.len() - 1) } else { (1, dim) }
+/// How far apart a kernel finds the logits of a line, and the dim that has to be last for that. That for smoothing wants
+/// the classes last.
+fn placed_for(smoothing: Smoothing, shape: &Shape, dim: usize) -> (usize, usize) {
+    if smoothing.every == 0.0 { placed(shape, dim) } else { (1, dim) }
 }
 
 /// The gradient of the logits by a kernel that wants this dim to be the last. It overwrites their buffer if nobody
@@ -357,7 +356,7 @@ impl<T: Float> Backward<T> for CrossEntropy<T> {
         let (size, upstream) =
             (logits.shape()[self.dim], upstream_of_lines(&grad, self.reduction, self.denominator));
         let targets = self.classes.targets(self.smoothing);
-        let (inner, last) = placed(logits.shape(), self.dim, self.smoothing);
+        let (inner, last) = placed_for(self.smoothing, logits.shape(), self.dim);
         let gradient = gradient_over(logits, last, |x, out| match inner {
             1 => kernels::class_gradients(x, size, targets, &self.lines, upstream, out),
             _ => columns::class_gradients(x, size, inner, targets, &self.lines, upstream, out),
