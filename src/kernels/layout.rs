@@ -104,7 +104,9 @@ pub(crate) fn strided_copy<E: Copy + Send + Sync>(
     sizes: &[usize],
     out: &mut [E],
 ) {
-    if let [(rows, [1]), (columns, [step])] = merged_dims(sizes, [strides])[..] {
+    if let [(rows, [1]), (columns, [step])] = merged_dims(sizes, [strides])[..]
+        && step > 0
+    {
         return transposed_copy(x, step, [rows, columns], out);
     }
     for_each_row_of(sizes, [strides], out, |out, [start], [stride]| match stride {
