@@ -1,7 +1,7 @@
 //! Boolean tensors: what comparisons return.
 
 use crate::error::{Error, Result};
-use crate::kernels::layout::strided_copy;
+use crate::kernels::layout::broadcast_copy;
 use crate::nested::{Nested, flatten};
 use crate::shape::Shape;
 use std::ops::{BitAnd, BitOr, BitXor, Not};
@@ -119,7 +119,7 @@ impl Mask {
             return Ok(self.clone());
         }
         let mut values = all_false(shape.checked_elements("broadcast_to")?)?;
-        strided_copy(&self.values, &self.shape.broadcast_strides(shape), shape, &mut values);
+        broadcast_copy(&self.values, &self.shape.broadcast_strides(shape), shape, &mut values);
         Ok(Mask::from_parts(shape.clone(), values))
     }
 

@@ -1,6 +1,8 @@
 //! Walking and copying strided views.
 
 use super::parallel::{for_each_chunk, for_each_chunk_beside, lines_in_chunk};
+use super::transpose::{FOUR, four_back, in_four, line_back};
+use crate::float::Float;
 use smallvec::SmallVec;
 
 /// Calls `row` for the innermost rows of several views of the same sizes, in row-major order, with
@@ -97,18 +99,13 @@ fn merged_dims<const N: usize>(sizes: &[usize], strides: [&[usize]; N]) -> Dims<
     dims
 }
 
-/// Copies a strided view (a broadcast or a permutation) into row-major order.
-pub(crate) fn strided_copy<E: Copy + Send + Sync>(
+/// Copies a broadcast view into row-major order.
+pub(crate) fn broadcast_copy<E: Copy + Send + Sync>(
     x: &[E],
     strides: &[usize],
     sizes: &[usize],
     out: &mut [E],
 ) {
-    if let [(rows, [1]), (columns, [step])] = merged_dims(sizes, [strides])[..]
-        && step > 0
-    {
-        return transposed_copy(x, step, [rows, columns], out);
-    }
     for_each_row_of(sizes, [strides], out, |out, [start], [stride]| match stride {
         0 => out.fill(x[start]),
         1 => out.copy_from_slice(&x[start..start + out.len()]),
@@ -116,31 +113,52 @@ pub(crate) fn strided_copy<E: Copy + Send + Sync>(
     });
 }
 
-/// `out[r * columns + c] = x[r + c * step]`, by blocks: each column lies far from the next, and what is fetched of
-/// it along with one element should serve several rows.
-fn transposed_copy<E: Copy + Send + Sync>(x: &[E], step: usize, [rows, columns]: [usize; 2], out: &mut [E]) {
-    const HEIGHT: usize = 64;
-    const WIDTH: usize = 16;
-    let (Some(&any), false) = (x.first(), out.is_empty()) else { return };
+/// Copies a strided view (a permutation or a broadcast) into row-major order.
+pub(crate) fn strided_copy<T: Float>(x: &[T], strides: &[usize], sizes: &[usize], out: &mut [T]) {
+    match merged_dims(sizes, [strides])[..] {
+        [(_, [1]), (columns, [step])] if step > 0 => transposed_copy(x, step, columns, out),
+        _ => broadcast_copy(x, strides, sizes, out),
+    }
+}
+
+/// How much of a matrix is transposed at once: each of its columns lies far from the next, and what is fetched of it
+/// along with one element should serve several rows.
+const HEIGHT: usize = 64;
+const WIDTH: usize = 16;
+
+/// `out[r * columns + c] = x[r + c * step]`
+fn transposed_copy<T: Float>(x: &[T], step: usize, columns: usize, out: &mut [T]) {
+    if columns == 0 {
+        return;
+    }
     let rows_in_chunk = lines_in_chunk(columns).next_multiple_of(HEIGHT);
     for_each_chunk(out, rows_in_chunk * columns, |index, out| {
-        let mut block = [[any; HEIGHT]; WIDTH];
         for (part, out) in out.chunks_mut(HEIGHT * columns).enumerate() {
-            let row = index * rows_in_chunk + part * HEIGHT;
-            let height = HEIGHT.min(rows - row);
-            for first in (0..columns).step_by(WIDTH) {
-                let width = WIDTH.min(columns - first);
-                for (c, column) in block[..width].iter_mut().enumerate() {
-                    column[..height].copy_from_slice(&x[row + (first + c) * step..][..height]);
-                }
-                for (r, out) in out.chunks_exact_mut(columns).enumerate() {
-                    for (out, column) in out[first..first + width].iter_mut().zip(&block) {
-                        *out = column[r];
-                    }
+            transposed_rows(&x[index * rows_in_chunk + part * HEIGHT..], step, columns, out);
+        }
+    });
+}
+
+/// At most [`HEIGHT`] rows of a transposed matrix.
+fn transposed_rows<T: Float>(x: &[T], step: usize, columns: usize, out: &mut [T]) {
+    let mut block = [[T::zero(); HEIGHT]; WIDTH];
+    let height = out.len() / columns;
+    for first in (0..columns).step_by(WIDTH) {
+        let some = first..columns.min(first + WIDTH);
+        let block = &mut block[..some.len()];
+        for (c, column) in some.clone().zip(&mut *block) {
+            column[..height].copy_from_slice(&x[c * step..][..height]);
+        }
+        for (i, rows) in out.chunks_mut(FOUR * columns).enumerate() {
+            if some.len() >= FOUR && rows.len() == FOUR * columns {
+                four_back(block, FOUR * i, in_four(rows, columns).map(|row| &mut row[some.clone()]));
+            } else {
+                for (lane, row) in rows.chunks_exact_mut(columns).enumerate() {
+                    line_back(block, FOUR * i + lane, &mut row[some.clone()]);
                 }
             }
         }
-    });
+    }
 }
 
 /// Copies consecutive blocks of `length` elements to `start` in every row of `row_length` elements.
@@ -172,26 +190,47 @@ mod tests {
 
     #[test]
     fn a_permutation_is_copied_in_row_major_order() {
-        let x: Vec<i32> = (0..24).collect(); // (2, 3, 4)
-        let mut out = vec![0; 24];
+        let x: Vec<f64> = (0..24).map(f64::from).collect(); // (2, 3, 4)
+        let mut out = vec![0.0; 24];
         strided_copy(&x, &[1, 12, 4], &[4, 2, 3], &mut out);
-        assert_eq!(out[..6], [0, 4, 8, 12, 16, 20]);
-        assert_eq!(out[23], 23);
+        assert_eq!(out[..6], [0.0, 4.0, 8.0, 12.0, 16.0, 20.0]);
+        assert_eq!(out[23], 23.0);
     }
 
-    #[test]
-    fn a_matrix_of_any_size_is_transposed() {
-        for (rows, columns) in [(1, 1), (2, 3), (3, 70), (64, 16), (65, 17), (130, 33), (33, 1000), (5000, 7)]
+    /// Matrices of every kind of size, alone and two by three of them with these dims exchanged. Some have columns
+    /// that do not follow one another at once.
+    fn transposes<T: Float>() {
+        for (rows, columns) in
+            [(1, 1), (2, 3), (5, 5), (3, 70), (64, 16), (65, 17), (130, 33), (33, 1000), (5000, 7)]
         {
-            let x: Vec<usize> = (0..rows * columns + 5).collect();
-            for step in [rows, rows + 5 / columns] {
-                let mut out = vec![0; rows * columns];
-                strided_copy(&x, &[1, step], &[rows, columns], &mut out);
-                for (i, &out) in out.iter().enumerate() {
-                    assert_eq!(out, i / columns + i % columns * step, "{rows} x {columns}, {step}");
+            for (outer, step) in [([1, 1], rows), ([1, 1], rows + 2), ([2, 3], rows), ([2, 3], rows + 2)] {
+                let (matrix, count) = (step * columns, outer[0] * outer[1]);
+                let x: Vec<T> = (0..count * matrix).map(|i| T::from_f64(i as f64)).collect();
+                let mut out = vec![T::zero(); count * rows * columns];
+                let strides = [matrix, outer[0] * matrix, 1, step];
+                strided_copy(&x, &strides, &[outer[0], outer[1], rows, columns], &mut out);
+                for (i, out) in out.iter().enumerate() {
+                    let (index, in_matrix) = (i / (rows * columns), i % (rows * columns));
+                    let start = (index / outer[1] + index % outer[1] * outer[0]) * matrix;
+                    let expected =
+                        T::from_f64((start + in_matrix / columns + in_matrix % columns * step) as f64);
+                    assert_eq!(*out, expected, "{index} of {outer:?}, {rows} x {columns}, {step}");
                 }
             }
         }
+    }
+
+    #[test]
+    fn matrices_of_any_size_are_transposed() {
+        transposes::<f32>();
+        transposes::<f64>();
+    }
+
+    #[test]
+    fn a_column_is_repeated() {
+        let mut out = [0.0f32; 6];
+        strided_copy(&[1.0, 2.0], &[1, 0], &[2, 3], &mut out);
+        assert_eq!(out, [1.0, 1.0, 1.0, 2.0, 2.0, 2.0]);
     }
 
     #[test]

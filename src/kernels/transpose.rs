@@ -7,7 +7,7 @@
 use crate::float::Float;
 
 /// How many rows a square has, and how many columns.
-const FOUR: usize = 4;
+pub(super) const FOUR: usize = 4;
 
 /// `sides[c][i] = x[i * size + c]` for every line i of `x`.
 #[inline(always)]
@@ -55,27 +55,49 @@ pub(super) fn turn_back<T: Float, const LANES: usize>(sides: &[[T; LANES]], size
         _ => {}
     }
     let after_fours = out.len() / size / FOUR * FOUR;
-    let has_end = !size.is_multiple_of(FOUR);
     let mut fours = out.chunks_exact_mut(FOUR * size);
     for (i, lines) in fours.by_ref().enumerate() {
-        let (left, right) = lines.split_at_mut(2 * size);
-        let ((a, b), (c, d)) = (left.split_at_mut(size), right.split_at_mut(size));
-        let rows = elements_mut(a).zip(elements_mut(b)).zip(elements_mut(c).zip(elements_mut(d)));
-        for (((a, b), (c, d)), sides) in rows.zip(sides.as_chunks().0) {
-            square_back(sides, FOUR * i, [a, b, c, d]);
-        }
-        let ends = (a.last_chunk_mut(), b.last_chunk_mut(), c.last_chunk_mut(), d.last_chunk_mut());
-        if has_end
-            && let (Some(a), Some(b), Some(c), Some(d)) = ends
-            && let Some(sides) = sides.last_chunk()
-        {
-            square_back(sides, FOUR * i, [a, b, c, d]);
-        }
+        four_back(sides, FOUR * i, in_four(lines, size));
     }
     for (i, line) in fours.into_remainder().chunks_exact_mut(size).enumerate() {
-        for (out, side) in line.iter_mut().zip(sides) {
-            *out = side[after_fours + i];
-        }
+        line_back(sides, after_fours + i, line);
+    }
+}
+
+/// Cuts four lines of `size` elements apart.
+#[inline(always)]
+pub(super) fn in_four<T>(lines: &mut [T], size: usize) -> [&mut [T]; FOUR] {
+    let (left, right) = lines.split_at_mut(2 * size);
+    let ((a, b), (c, d)) = (left.split_at_mut(size), right.split_at_mut(size));
+    [a, b, c, d]
+}
+
+/// Four lines, from one lane on.
+#[inline(always)]
+pub(super) fn four_back<T: Float, const LANES: usize>(
+    sides: &[[T; LANES]],
+    lane: usize,
+    [a, b, c, d]: [&mut [T]; FOUR],
+) {
+    let has_end = !sides.len().is_multiple_of(FOUR);
+    let rows = elements_mut(a).zip(elements_mut(b)).zip(elements_mut(c).zip(elements_mut(d)));
+    for (((a, b), (c, d)), sides) in rows.zip(sides.as_chunks().0) {
+        square_back(sides, lane, [a, b, c, d]);
+    }
+    let ends = (a.last_chunk_mut(), b.last_chunk_mut(), c.last_chunk_mut(), d.last_chunk_mut());
+    if has_end
+        && let (Some(a), Some(b), Some(c), Some(d)) = ends
+        && let Some(sides) = sides.last_chunk()
+    {
+        square_back(sides, lane, [a, b, c, d]);
+    }
+}
+
+/// One line, that of a lane.
+#[inline(always)]
+pub(super) fn line_back<T: Float, const LANES: usize>(sides: &[[T; LANES]], lane: usize, line: &mut [T]) {
+    for (out, side) in line.iter_mut().zip(sides) {
+        *out = side[lane];
     }
 }
 
