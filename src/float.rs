@@ -81,6 +81,12 @@ impl Float for f64 {
     }
 }
 
+/// Whether the type is `f64`. It is known when the code is compiled.
+#[inline(always)]
+pub(crate) fn is_double<T: Float>() -> bool {
+    matches!(T::DTYPE, DType::F64)
+}
+
 mod sealed {
     pub trait Sealed {}
     impl Sealed for f32 {}

@@ -4,7 +4,7 @@
 //! elements ([`super::softmax`]); what is made of them is computed in `f64`.
 
 use super::exact::{Sum, sum_of, sum_over, two_sum};
-use super::functions::{is_double, log1p_of_positive, unit};
+use super::functions::{log1p_of_positive, unit};
 use super::parallel;
 use super::reduce::position;
 use super::short_lines::{LANES, LaneClasses, Lanes, Room, ShortLines, are_short, write_lines};
@@ -13,7 +13,7 @@ use super::softmax::{
     Line, exponentials_of_piece, exponentiate_line, log_denominators, one_exponential, pieces, read_lines,
     read_some_lines, scale_exponentials, scaled_exponentials, shifted,
 };
-use crate::float::Float;
+use crate::float::{Float, is_double};
 
 /// How a target is spread over the classes: `target` stays where it is, every class gets `every`.
 #[derive(Debug, Clone, Copy)]

@@ -22,7 +22,7 @@ pub(crate) fn fast_two_sum<T: Float>(a: T, b: T) -> (T, T) {
 /// Adds to a sum: for `f32` elements in `f64`, which is enough; for `f64` with what the rounding leaves out.
 #[inline(always)]
 pub(crate) fn add_term<T: crate::float::Float>(sum: &mut f64, error: &mut f64, term: f64) {
-    if super::functions::is_double::<T>() {
+    if crate::float::is_double::<T>() {
         let (total, rounding) = two_sum(*sum, term);
         *sum = total;
         *error += rounding;

@@ -1,9 +1,9 @@
 //! Exponentials and logarithms to the last digit, as code that the compiler can vectorise.
 //!
-//! All of it is computed in `f64`, but for [`exponential_in_single`]. For `f32` elements that alone makes the
-//! result correct but for about one case in a thousand, with polynomials cut short. For `f64` elements the
-//! error of every rounding that matters is carried along in a second number (`low` below). Which of the two
-//! is known when the code is compiled, from `T`.
+//! All of it is computed in `f64`. For `f32` elements that alone makes the result correct but for about one case in a
+//! thousand, with polynomials cut short; what is needed often is computed in `f32` instead, in [`super::single`], where
+//! the processor has the fused multiply-add. For `f64` elements the error of every rounding that matters is carried
+//! along in a second number (`low` below). Which of these is known when the code is compiled, from `T` and `M`.
 //!
 //! References: J.-M. Muller, Elementary Functions, 3rd ed., chapters 11 and 12 (range reduction, error-free
 //! sums); the series are those of Taylor and of the inverse hyperbolic tangent.
@@ -13,7 +13,8 @@
 
 use super::exact::{fast_two_sum, two_sum};
 use super::simd::{MulAdd, dispatched};
-use crate::float::{DType, Float};
+use super::single;
+use crate::float::{Float, is_double};
 use std::f64::consts::{LN_2, LOG2_E};
 
 /// Adding and subtracting this rounds to an integer, which is left in the lowest bits in between.
@@ -22,18 +23,6 @@ const ROUNDER: f64 = 1.5 * (1u64 << 52) as f64;
 /// ln 2 = LN_2_HIGH + LN_2_LOW; the first has so few digits that its product with an exponent is exact.
 const LN_2_HIGH: f64 = f64::from_bits(LN_2.to_bits() & !0xffff_ffff);
 const LN_2_LOW: f64 = (LN_2 - LN_2_HIGH) + 2.319_046_813_846_3e-17;
-
-/// The same numbers for `f32`, where the high part of ln 2 counts in 1024ths.
-const ROUNDER_SINGLE: f32 = 1.5 * (1u32 << 23) as f32;
-const LN_2_HIGH_SINGLE: f32 = 710.0 / 1024.0;
-const LN_2_LOW_SINGLE: f32 = (LN_2 - 710.0 / 1024.0) as f32;
-
-/// Adding and subtracting this rounds to 1024ths.
-const TO_1024THS: f32 = ROUNDER_SINGLE / 1024.0;
-
-/// (exp(r) - 1 - r)/r^2 for |r| <= ln 2 / 2, fitted so that the largest relative error of exp(r) is least:
-/// 4e-9, a fifteenth of a rounding.
-const EXP_SINGLE: [f32; 5] = [0.499_999_94, 0.166_665_2, 0.041_668_408, 0.008_368_9, 0.001_381_420_9];
 
 /// 1/2!, 1/3!, ..
 const TAYLOR: [f64; 13] = {
@@ -62,11 +51,6 @@ const ATANH: [f64; 11] = {
 #[inline(always)]
 fn terms<T: Float>(series: &'static [f64], single: usize) -> &'static [f64] {
     if is_double::<T>() { series } else { &series[..single] }
-}
-
-#[inline(always)]
-pub(super) fn is_double<T: Float>() -> bool {
-    matches!(T::DTYPE, DType::F64)
 }
 
 /// c0 + c1 x + c2 x^2 + .. by Horner's rule.
@@ -138,60 +122,6 @@ pub(super) fn exponential<T: Float, M: MulAdd>(x: T, max: T) -> T {
     let (high, low, rounded) = exp_parts::<T, M>(difference, error);
     let value = (high + low) * power_of_two(rounded + if is_double::<T>() { 512.0 } else { 64.0 });
     T::from_f64(if difference < lowest { 0.0 } else { value })
-}
-
-/// Whether [`exponential_in_single`] may be used with this maximum.
-#[inline(always)]
-pub(super) fn is_moderate<T: Float>(max: T) -> bool {
-    !is_double::<T>() && max.abs() < T::from_f64(4096.0)
-}
-
-/// What [`exponential_in_single`] needs of a maximum.
-#[derive(Clone, Copy)]
-pub(super) struct Shift<T> {
-    pub max: T,
-    /// The maximum in 1024ths, and what that leaves of it.
-    pub high: T,
-    pub low: T,
-    /// Of this and what is smaller the exponential is 0.
-    pub least: T,
-}
-
-impl<T: Float> Shift<T> {
-    #[inline(always)]
-    pub fn by(max: T) -> Self {
-        let to_1024ths = T::from_f64(f64::from(TO_1024THS));
-        let high = (max + to_1024ths) - to_1024ths;
-        Shift { max, high, low: max - high, least: max - T::from_f64(132.5) }
-    }
-}
-
-/// [`exponential`] for `f32` with the arithmetic of `f32`, which does twice as many at once; for x - max < 43, where
-/// max need not be the maximum. Beyond that the exponent wraps around, and the result is no number of use.
-///
-/// With n = round((x - max) / ln 2), what remains is r = x - (max + n ln 2). The sum in brackets is taken
-/// as a part with few digits, which is exact and close to x, and a small rest. So nothing is rounded at the
-/// size of x: the error is at most 1.1 ulp.
-#[inline(always)]
-pub(super) fn exponential_in_single<T: Float, M: MulAdd>(x: T, shift: Shift<T>) -> T {
-    // Added and subtracted, this rounds to an integer, and leaves in the lowest bits the exponent, as it is
-    // written in a float, of 2^(n + 64): the 64 is that of the unit.
-    const TO_EXPONENT: f32 = ROUNDER_SINGLE + (127 + 64) as f32;
-    // The type is f32 here, and the conversions do nothing.
-    let single = |x: T| x.to_f64() as f32;
-    let (x, least) = (single(x), single(shift.least));
-    let x = if least > x { least } else { x }; // a nan stays
-    let rounded = M::mul_add(x - single(shift.max), LOG2_E as f32, TO_EXPONENT);
-    let n = rounded - TO_EXPONENT;
-    let close = M::mul_add(n, LN_2_HIGH_SINGLE, single(shift.high));
-    let r = (x - close) - M::mul_add(n, LN_2_LOW_SINGLE, single(shift.low));
-    let [c0, c1, c2, c3, c4] = EXP_SINGLE;
-    let square = r * r;
-    let (first, second) = (M::mul_add(c1, r, c0), M::mul_add(c3, r, c2));
-    let tail = M::mul_add(square, M::mul_add(square, c4, second), first);
-    // The exponent is 0 for the least x, which stands for a factor of 0.
-    let power = f32::from_bits(rounded.to_bits() << 23);
-    T::from_f64(f64::from(M::mul_add(M::mul_add(square, tail, r), power, power)))
 }
 
 /// Beyond this softplus is the identity, as PyTorch defines it.
@@ -339,23 +269,33 @@ fn softplus<T: Float, M: MulAdd>(x: f64) -> f64 {
     if x > SOFTPLUS_THRESHOLD { x } else { value }
 }
 
+/// ln(1 + exp(-|x|))
+#[inline(always)]
+fn log1p_of_exp<T: Float, M: MulAdd>(x: T) -> f64 {
+    if M::IS_FUSED && !is_double::<T>() {
+        let (log, low) = single::log1p_of_exp::<M>(-single::narrowed(x).abs());
+        return f64::from(log) + f64::from(low);
+    }
+    log1p_of_positive::<T, M>(exp::<T, M>(-x.to_f64().abs(), 0.0))
+}
+
 /// y ln(1 + exp(-x)) + (1 - y) ln(1 + exp(x)). A factor of 0 removes its term, even where that is infinite.
 #[inline(always)]
-fn binary_cross_entropy<T: Float, M: MulAdd>(x: f64, y: f64) -> f64 {
-    let of_both = log1p_of_positive::<T, M>(exp::<T, M>(-x.abs(), 0.0));
+fn binary_cross_entropy<T: Float, M: MulAdd>(x: T, y: T) -> T {
+    let of_both = log1p_of_exp::<T, M>(x);
     let term = |factor: f64, x: f64| {
         let term = factor * (if x > 0.0 { x } else { 0.0 } + of_both);
         if factor == 0.0 { 0.0 } else { term }
     };
-    let loss = term(y, -x) + term(1.0 - y, x);
-    if x.is_nan() { x } else { loss }
+    let loss = term(y.to_f64(), -x.to_f64()) + term(1.0 - y.to_f64(), x.to_f64());
+    if x.is_nan() { x } else { T::from_f64(loss) }
 }
 
 dispatched! {
     /// `out[i] = y ln(1 + exp(-x)) + (1 - y) ln(1 + exp(x))` of x[i] and y[i].
     pub(crate) fn binary_cross_entropy_slice<'a, T, M>(x: &'a [T], y: &'a [T], out: &'a mut [T]) {
         for (out, (&x, &y)) in out.iter_mut().zip(x.iter().zip(y)) {
-            *out = T::from_f64(binary_cross_entropy::<T, M>(x.to_f64(), y.to_f64()));
+            *out = binary_cross_entropy::<T, M>(x, y);
         }
     }
 }
@@ -369,12 +309,19 @@ fn quotient<M: MulAdd>((a, a_low): (f64, f64), (b, b_low): (f64, f64)) -> f64 {
     q + (remainder + a_low - q * b_low) / b
 }
 
-/// Defines a kernel that applies a function to every element of a slice.
+/// Defines a kernel that applies a function to every element of a slice. Where there is one for `f32`, it is used if
+/// it can be.
 macro_rules! slice_functions {
-    ($($(#[$attribute:meta])* $name:ident: $function:ident;)*) => {
+    ($($(#[$attribute:meta])* $name:ident: $function:ident $(, single::$single:ident)?;)*) => {
         dispatched! {$(
             $(#[$attribute])*
             pub(crate) fn $name<'a, T, M>(x: &'a [T], out: &'a mut [T]) {
+                $(if M::IS_FUSED && !is_double::<T>() {
+                    for (out, &x) in out.iter_mut().zip(x) {
+                        *out = single::widened(single::$single::<M>(single::narrowed(x)));
+                    }
+                    return;
+                })?
                 for (out, &x) in out.iter_mut().zip(x) {
                     *out = T::from_f64($function::<T, M>(x.to_f64()));
                 }
@@ -390,17 +337,46 @@ fn exp_of<T: Float, M: MulAdd>(x: f64) -> f64 {
 
 slice_functions! {
     /// `out[i] = exp(x[i])`
-    exp_slice: exp_of;
+    exp_slice: exp_of, single::exp;
     /// `out[i] = exp(x[i]) - 1`
     expm1_slice: expm1;
     /// `out[i] = ln x[i]`
-    log_slice: log;
+    log_slice: log, single::log;
     /// `out[i] = ln(1 + x[i])`
     log1p_slice: log1p;
     /// `out[i] = tanh(x[i])`
     tanh_slice: tanh;
     /// `out[i] = 1/(1 + exp(-x[i]))`
-    sigmoid_slice: sigmoid;
+    sigmoid_slice: sigmoid, single::sigmoid;
     /// `out[i] = ln(1 + exp(x[i]))`, as far as [`SOFTPLUS_THRESHOLD`]
-    softplus_slice: softplus;
+    softplus_slice: softplus, single::softplus;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// In `f64` the result has all its digits.
+    #[test]
+    fn softplus_of_f32_is_that_of_f64_rounded() {
+        let x: Vec<f32> = (0..1 << 20).map(|i| f32::from_bits(i * 4093)).collect();
+        let wide: Vec<f64> = x.iter().map(|&x| x.into()).collect();
+        let (mut values, mut exact) = (x.clone(), wide.clone());
+        softplus_slice(&x, &mut values);
+        softplus_slice(&wide, &mut exact);
+        for ((&x, &value), &exact) in x.iter().zip(&values).zip(&exact) {
+            let rounded = exact as f32;
+            if rounded.is_finite() {
+                let unit = f64::from(rounded.next_up()) - f64::from(rounded);
+                let off = (f64::from(value) - exact).abs() / unit;
+                assert!(off <= 0.8, "softplus({x}) is {value} and not {exact}: {off} ulp");
+            } else {
+                assert!(value == rounded || value.is_nan() && rounded.is_nan(), "softplus({x}) is {value}");
+            }
+        }
+        let (inf, mut out) = (f32::INFINITY, [7.0; 4]);
+        softplus_slice(&[inf, -inf, f32::NAN, 1e30], &mut out);
+        assert_eq!((out[0], out[1], out[3]), (inf, 0.0, 1e30));
+        assert!(out[2].is_nan());
+    }
 }

@@ -4,9 +4,9 @@
 //! The tail Φ(-|x|) has all its digits; above 0, Φ is 1 without it. In `f32` the ratio of tail and exp(-x²/2), a
 //! smooth function, is a polynomial; in `f64` the library `libm` computes the tail.
 
-use super::functions::{exp, is_double};
+use super::functions::exp;
 use super::simd::{MulAdd, dispatched};
-use crate::float::Float;
+use crate::float::{Float, is_double};
 use std::f64::consts::{FRAC_1_SQRT_2, PI};
 
 /// Q(t) = Φ(-x) exp(x²/2)/t with t = 1/(1 + 0.3 x), for x from 0 to 15: fitted so that the largest relative error is

@@ -16,6 +16,7 @@ pub(crate) mod reduce;
 pub(crate) mod scratch;
 mod short_lines;
 pub(crate) mod simd;
+mod single;
 mod small_matmul;
 pub(crate) mod softmax;
 mod transpose;

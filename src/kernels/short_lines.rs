@@ -6,16 +6,15 @@
 //! a line in each lane, and even the choice of the target's element is a comparison in every lane.
 
 use super::exact::{Sum, add_term};
-use super::functions::{
-    Shift, exponential, exponential_in_single, is_double, is_moderate, log1p_of_positive, unit,
-};
+use super::functions::{exponential, log1p_of_positive, unit};
 use super::parallel::LINES_IN_BLOCK;
 use super::simd::{MulAdd, array};
+use super::single::{self, Shift, is_moderate};
 use super::softmax::{
     Line, greater, has_digits, log_probability, parts_of_factor, scaled_exponential, two_parts,
 };
 use super::transpose::{turn_back, turn_on_side};
-use crate::float::Float;
+use crate::float::{Float, is_double};
 
 /// Lines of at most this many elements are short: so many that a block of them stays in the fastest cache.
 const SHORT: usize = 128;
@@ -155,7 +154,7 @@ impl<'a, T: Float> ShortLines<'a, T> {
             for side in &mut *self.sides {
                 for lane in 0..LANES {
                     let (max, high, low, least) = (maxima[lane], high[lane], low[lane], least[lane]);
-                    side[lane] = exponential_in_single::<T, M>(side[lane], Shift { max, high, low, least });
+                    side[lane] = single::exponential::<T, M>(side[lane], Shift { max, high, low, least });
                 }
             }
         } else {

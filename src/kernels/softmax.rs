@@ -26,14 +26,13 @@
 //! a time ([`super::short_lines`]), long ones in pieces that stay in the fastest cache.
 
 use super::exact::{Sum, sum_of, sum_over, two_sum};
-use super::functions::{
-    Shift, exp, exponential, exponential_in_single, is_double, is_moderate, log1p, log1p_of_positive, unit,
-};
+use super::functions::{exp, exponential, log1p, log1p_of_positive, unit};
 use super::parallel;
 use super::reduce::position;
 use super::short_lines::{LANES, Room, ShortLines, are_short, write_lines};
 use super::simd::{MulAdd, dispatched};
-use crate::float::Float;
+use super::single::{self, Shift, is_moderate};
+use crate::float::{Float, is_double};
 
 /// What the formulas above need of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -74,7 +73,7 @@ fn map_or_in_place<T: Copy>(x: Option<&[T]>, out: &mut [T], f: impl Fn(T) -> T) 
 fn exponentials<T: Float, M: MulAdd>(x: Option<&[T]>, max: T, out: &mut [T]) {
     if is_moderate(max) {
         let shift = Shift::by(max);
-        map_or_in_place(x, out, |x| exponential_in_single::<T, M>(x, shift));
+        map_or_in_place(x, out, |x| single::exponential::<T, M>(x, shift));
     } else {
         map_or_in_place(x, out, |x| exponential::<T, M>(x, max));
     }
@@ -410,7 +409,7 @@ pub(super) fn scaled_exponentials<T: Float, M: MulAdd>(x: Option<&[T]>, max: T, 
     }
     let shift = Shift::by(max);
     map_or_in_place(x, out, |x| {
-        let exponential = exponential_in_single::<T, M>(x, shift);
+        let exponential = single::exponential::<T, M>(x, shift);
         M::mul_add(exponential, high, exponential * low)
     });
 }
