@@ -88,8 +88,8 @@ impl FromIterator<f64> for Sum {
     }
 }
 
-/// How many [`FourSums`] are taken in turn: several, because an addition waits for the one before in its lane.
-const FOURS: usize = 4;
+/// How many [`EightSums`] are taken in turn: several, because an addition waits for the one before in its lane.
+const EIGHTS: usize = 2;
 
 /// The sum of f over the elements of a slice: for `f32` in `f64`, for `f64` with what the roundings leave out.
 #[inline(always)]
@@ -103,19 +103,19 @@ pub(crate) fn sum_for<T: crate::float::Float, E: crate::float::Float>(
     x: &[E],
     f: impl Fn(f64) -> f64,
 ) -> Sum {
-    let mut sums = [FourSums::default(); FOURS];
-    let (chunks, rest) = x.as_chunks::<{ 4 * FOURS }>();
+    let mut sums = [EightSums::default(); EIGHTS];
+    let (chunks, rest) = x.as_chunks::<{ 8 * EIGHTS }>();
     for chunk in chunks {
-        for (sums, x) in sums.iter_mut().zip(chunk.as_chunks::<4>().0) {
+        for (sums, x) in sums.iter_mut().zip(chunk.as_chunks::<8>().0) {
             *sums = sums.plus::<T>(array(|lane| f(x[lane].to_f64())));
         }
     }
-    for (sums, x) in sums.iter_mut().zip(rest.chunks(4)) {
-        let mut terms = [0.0; 4];
+    for (sums, x) in sums.iter_mut().zip(rest.chunks(8)) {
+        let mut terms = [0.0; 8];
         terms.iter_mut().zip(x).for_each(|(term, &x)| *term = f(x.to_f64()));
         *sums = sums.plus::<T>(terms);
     }
-    FourSums::total::<T>(sums)
+    EightSums::total::<T>(sums)
 }
 
 /// The same over the elements of several slices of one length, side by side. One slice has [`sum_of`]: with the
@@ -125,35 +125,35 @@ pub(crate) fn sum_over<T: crate::float::Float, const N: usize>(
     slices: [&[T]; N],
     f: impl Fn([f64; N]) -> f64,
 ) -> Sum {
-    let mut sums = [FourSums::default(); FOURS];
+    let mut sums = [EightSums::default(); EIGHTS];
     let length = slices[0].len();
-    let whole = length - length % (4 * FOURS);
-    for start in (0..whole).step_by(4 * FOURS) {
-        let chunk: [&[T]; N] = array(|i| &slices[i][start..start + 4 * FOURS]);
-        for (four, sums) in sums.iter_mut().enumerate() {
-            *sums = sums.plus::<T>(array(|lane| f(array(|i| chunk[i][4 * four + lane].to_f64()))));
+    let whole = length - length % (8 * EIGHTS);
+    for start in (0..whole).step_by(8 * EIGHTS) {
+        let chunk: [&[T]; N] = array(|i| &slices[i][start..start + 8 * EIGHTS]);
+        for (eight, sums) in sums.iter_mut().enumerate() {
+            *sums = sums.plus::<T>(array(|lane| f(array(|i| chunk[i][8 * eight + lane].to_f64()))));
         }
     }
-    for (sums, start) in sums.iter_mut().zip((whole..length).step_by(4)) {
-        let mut terms = [0.0; 4];
+    for (sums, start) in sums.iter_mut().zip((whole..length).step_by(8)) {
+        let mut terms = [0.0; 8];
         for (term, at) in terms.iter_mut().zip(start..length) {
             *term = f(array(|i| slices[i][at].to_f64()));
         }
         *sums = sums.plus::<T>(terms);
     }
-    FourSums::total::<T>(sums)
+    EightSums::total::<T>(sums)
 }
 
-/// Four sums at once: a register of AVX2.
+/// Eight sums at once: a register of AVX-512, two of AVX2.
 #[derive(Clone, Copy, Default)]
-struct FourSums {
-    sums: [f64; 4],
-    errors: [f64; 4],
+struct EightSums {
+    sums: [f64; 8],
+    errors: [f64; 8],
 }
 
-impl FourSums {
+impl EightSums {
     #[inline(always)]
-    fn plus<T: crate::float::Float>(mut self, terms: [f64; 4]) -> Self {
+    fn plus<T: crate::float::Float>(mut self, terms: [f64; 8]) -> Self {
         for ((sum, error), term) in self.sums.iter_mut().zip(&mut self.errors).zip(terms) {
             add_term::<T>(sum, error, term);
         }
@@ -161,10 +161,10 @@ impl FourSums {
     }
 
     #[inline(always)]
-    fn total<T: crate::float::Float>([mut all, others @ ..]: [FourSums; FOURS]) -> Sum {
+    fn total<T: crate::float::Float>([mut all, others @ ..]: [EightSums; EIGHTS]) -> Sum {
         for other in others {
             all = all.plus::<T>(other.sums);
-            (0..4).for_each(|lane| all.errors[lane] += other.errors[lane]);
+            (0..8).for_each(|lane| all.errors[lane] += other.errors[lane]);
         }
         let (mut sum, mut error) = (0.0, all.errors.into_iter().sum());
         all.sums.into_iter().for_each(|term| add_term::<T>(&mut sum, &mut error, term));
