@@ -9,6 +9,7 @@ use crate::kernels::elementwise::map;
 use crate::kernels::functions::{self, SOFTPLUS_THRESHOLD};
 use crate::kernels::gelu;
 use crate::kernels::parallel::{for_each_chunk_beside, for_each_range};
+use crate::ops::binary::zipped;
 use crate::ops::compare::mask_of;
 use crate::step::{Backward, Gradients, Step, StepContext};
 use crate::tensor::Tensor;
@@ -63,8 +64,22 @@ rules! {
     Reciprocal, "y = 1/x": |step, grad| grad.neg()?.mul(&step.output()?.square()?)?;
     Abs, "y = |x|": |step, grad| grad.mul(&sign(step.input(0)?)?)?;
     Relu, "y = max(x, 0)": |step, grad| grad.masked_fill(&step.input(0)?.le(0.0)?, 0.0)?;
-    Tanh, "y = tanh x": |step, grad| grad.mul(&step.output()?.square()?.neg()?.add(1.0)?)?;
-    Sigmoid, "y = 1/(1 + e⁻ˣ)": |step, grad| grad.mul(&step.output()?.neg()?.add(1.0)?)?.mul(step.output()?)?;
+    Tanh, "y = tanh x": |step, grad| {
+        let y = step.output()?;
+        if step.is_recording() {
+            grad.mul(&y.square()?.neg()?.add(1.0)?)?
+        } else {
+            zipped("tanh", &grad, y, |grad, y| grad * (T::one() - y * y))?
+        }
+    };
+    Sigmoid, "y = 1/(1 + e⁻ˣ)": |step, grad| {
+        let y = step.output()?;
+        if step.is_recording() {
+            grad.mul(&y.neg()?.add(1.0)?)?.mul(y)?
+        } else {
+            zipped("sigmoid", &grad, y, |grad, y| grad * (T::one() - y) * y)?
+        }
+    };
     Softplus, "y = ln(1 + eˣ)": |step, grad| {
         let x = step.input(0)?;
         grad.where_cond(&x.gt(SOFTPLUS_THRESHOLD)?, &grad.mul(&x.sigmoid()?)?)?
