@@ -272,7 +272,7 @@ fn softplus<T: Float, M: MulAdd>(x: f64) -> f64 {
 /// ln(1 + exp(-|x|))
 #[inline(always)]
 fn log1p_of_exp<T: Float, M: MulAdd>(x: T) -> f64 {
-    if M::IS_FUSED && !is_double::<T>() {
+    if single::is_for::<T, M>() {
         let (log, low) = single::log1p_of_exp::<M>(-single::narrowed(x).abs());
         return f64::from(log) + f64::from(low);
     }
@@ -316,7 +316,7 @@ macro_rules! slice_functions {
         dispatched! {$(
             $(#[$attribute])*
             pub(crate) fn $name<'a, T, M>(x: &'a [T], out: &'a mut [T]) {
-                $(if M::IS_FUSED && !is_double::<T>() {
+                $(if single::is_for::<T, M>() {
                     for (out, &x) in out.iter_mut().zip(x) {
                         *out = single::widened(single::$single::<M>(single::narrowed(x)));
                     }

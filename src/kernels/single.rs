@@ -1,8 +1,8 @@
 //! Exponentials and logarithms of `f32` with the arithmetic of `f32`, which does twice as many at once as `f64`.
 //!
 //! Sums that matter are taken without loss, in two numbers. So results are at most .67 units in the last place off; .77
-//! where they are subnormal, and rounded twice; and 1.1 in [`exponential`], which softmax uses. What is taken to be
-//! exact is so with the fused multiply-add; without it, [`super::functions`] computes all in `f64`.
+//! where they are subnormal, and rounded twice; and 1.1 in [`exponential`], which softmax uses on every processor. What
+//! the others take to be exact is so with the fused multiply-add; without it, [`super::functions`] has them in `f64`.
 //!
 //! The formulas and references are those of [`super::functions`].
 
@@ -47,6 +47,15 @@ const LOG: [f32; 9] = [
 const UNIT: f32 = (1u128 << 64) as f32;
 const OF_UNIT: f32 = 1.0 / UNIT;
 
+/// exp of this, and of what is less, is 0.
+const LEAST: f32 = -104.0;
+
+/// Whether the functions here are for this type and these instructions.
+#[inline(always)]
+pub(super) fn is_for<T: Float, M: MulAdd>() -> bool {
+    M::IS_FUSED && !is_double::<T>()
+}
+
 /// A number of a type that is `f32` here: the conversion does nothing.
 #[inline(always)]
 pub(super) fn narrowed<T: Float>(x: T) -> f32 {
@@ -87,7 +96,7 @@ fn exp_parts<M: MulAdd>(x: f32) -> (f32, f32, i32) {
 #[inline(always)]
 pub(super) fn exp<M: MulAdd>(x: f32) -> f32 {
     // Beyond these the result is 0 or infinite; a nan stays.
-    let x = if x < -104.0 { -104.0 } else { x };
+    let x = if x < LEAST { LEAST } else { x };
     let x = if x > 89.0 { 89.0 } else { x };
     let (high, low, n) = exp_parts::<M>(x);
     // In two steps, because the power alone may be out of range.
@@ -150,7 +159,7 @@ pub(super) fn exponential<T: Float, M: MulAdd>(x: T, shift: Shift<T>) -> T {
 /// exp(x) for x <= 0 in [`UNIT`]s, as two numbers.
 #[inline(always)]
 fn exp_in_units<M: MulAdd>(x: f32) -> (f32, f32) {
-    let limited = if x < -104.0 { -104.0 } else { x };
+    let limited = if x < LEAST { LEAST } else { x };
     let (high, low, n) = exp_parts::<M>(limited);
     let power = power_of_two(n + 64);
     fast_two_sum(high * power, low * power)
