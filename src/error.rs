@@ -431,7 +431,7 @@ pub enum Difference {
         /// Its name.
         name: String,
         /// The precision that is expected.
-        expected: crate::DType,
+        expected: crate::float::DType,
         /// What was saved.
         actual: String,
     },

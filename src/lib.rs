@@ -105,62 +105,47 @@
 //! * Random numbers come from a generator that the caller passes in.
 //! * The same program gives the same bits on any number of threads.
 
-mod anomaly;
-mod approximate;
-mod backward;
-mod buffer;
-#[cfg(any(feature = "ndarray", feature = "serde"))]
-mod conversions;
-mod create;
-pub mod data;
 mod error;
-mod export;
 mod float;
-mod format;
-mod grad_mode;
-mod gradcheck;
+mod kernels;
+
+mod tensor;
+
+mod autograd;
+
+mod ops;
+
+pub mod data;
 pub mod guide;
-mod index;
 mod instances;
 #[cfg(feature = "safetensors")]
 pub mod io;
-mod kernels;
-mod mask;
-mod metrics;
-mod nested;
 pub mod nn;
-mod observe;
-mod ops;
 pub mod optim;
-mod shape;
-mod step;
-mod tape;
-mod tensor;
-mod values;
 
-pub use anomaly::{NonFinite, StepPart};
-pub use backward::{GradOptions, backward, find_non_finite, grad};
-pub use buffer::{live_bytes, recycled_bytes, release_recycled_memory, set_recycled_memory_limit};
+pub use autograd::backward::{GradOptions, backward, find_non_finite, grad};
+pub use autograd::grad_mode::{enable_grad, is_grad_enabled, no_grad};
+pub use autograd::gradcheck::{GradCheck, gradcheck, gradgradcheck};
+pub use autograd::observe::anomaly::{NonFinite, StepPart};
+pub use autograd::observe::values::ValueRange;
+pub use autograd::step::{Backward, Gradients, Step, StepContext};
+pub use autograd::tape::{Tape, TapeEntry};
 pub use error::{Difference, Error, Result};
 pub use float::{DType, Float};
-pub use grad_mode::{enable_grad, is_grad_enabled, no_grad};
-pub use gradcheck::{GradCheck, gradcheck, gradgradcheck};
-pub use index::{Indices, Integer, ToIndices};
 #[doc(hidden)]
 pub use instances::instances;
 pub use kernels::simd::{Instructions, instructions, set_instructions};
-pub use mask::Mask;
-pub use metrics::{accuracy, error_rate};
-pub use nested::{Literal, Nested};
+pub use ops::metrics::{accuracy, error_rate};
 pub use ops::{
     Conv2dOptions, CrossEntropyLoss, HeightWidth, MaxPool2dOptions, NllLoss, Operand, Reduction, Target,
     ToTarget,
 };
-pub use shape::{Dims, KeepDim, ResolvedDims, Shape, ToSizes, keepdim};
-pub use step::{Backward, Gradients, Step, StepContext};
-pub use tape::{Tape, TapeEntry};
-pub use tensor::{Tensor, live_nodes};
-pub use values::ValueRange;
+pub use tensor::buffer::{live_bytes, recycled_bytes, release_recycled_memory, set_recycled_memory_limit};
+pub use tensor::index::{Indices, Integer, ToIndices};
+pub use tensor::mask::Mask;
+pub use tensor::model::{Tensor, live_nodes};
+pub use tensor::nested::{Literal, Nested};
+pub use tensor::shape::{Dims, KeepDim, ResolvedDims, Shape, ToSizes, keepdim};
 
 /// The README's code blocks run as tests too.
 #[doc = include_str!("../README.md")]

@@ -1,7 +1,7 @@
 //! Samples in groups, in order or shuffled.
 
 use crate::error::{Error, Result};
-use crate::index::Indices;
+use crate::tensor::index::Indices;
 use rand::Rng;
 use std::iter::FusedIterator;
 

@@ -2,7 +2,7 @@
 
 use super::batches::{positions, shuffle};
 use crate::error::{Error, Result};
-use crate::index::Indices;
+use crate::tensor::index::Indices;
 use rand::Rng;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;

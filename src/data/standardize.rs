@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::float::Float;
-use crate::tensor::Tensor;
+use crate::tensor::model::Tensor;
 
 /// Shifts and scales each column of a table so that the samples it was fitted to have a mean of 0 and a
 /// standard deviation of 1 (that of a population: divided by the number of samples), as scikit-learn's
@@ -99,7 +99,7 @@ fn spread<T: Float, I: Iterator<Item = T>>(samples: usize, values: impl Fn() -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::keepdim;
+    use crate::tensor::shape::keepdim;
 
     #[test]
     fn columns_get_a_mean_of_0_and_a_deviation_of_1() -> Result<()> {

@@ -1,8 +1,8 @@
 //! Synthetic data for classification.
 
 use crate::error::{Error, Result};
-use crate::index::Indices;
-use crate::tensor::Tensor;
+use crate::tensor::index::Indices;
+use crate::tensor::model::Tensor;
 use rand::{Rng, RngExt};
 
 /// Logits of an imaginary classifier that is right with a chosen probability, and the true labels.

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::float::Float;
-use crate::tensor::Tensor;
+use crate::tensor::model::Tensor;
 
 /// A table from rows of fields that are text: the records of a CSV reader, for instance. The result has the
 /// shape (rows, fields); spaces around a number do not matter.

@@ -2,9 +2,11 @@
 
 use super::format::{Header, format_error, write};
 use super::{assign, differences, refuse, shapes};
+use crate::error::{Difference, Error, Result};
+use crate::float::Float;
 use crate::nn::{ChaCha8Rng, Name, Parameters};
 use crate::optim::{Optimizer, OptimizerState, ParameterState};
-use crate::{Difference, Error, Float, Result, Tensor};
+use crate::tensor::model::Tensor;
 use rand::SeedableRng;
 use std::collections::BTreeMap;
 use std::fmt::Display;

@@ -2,7 +2,9 @@
 //! numbers in little-endian order.
 
 use super::atomic;
-use crate::{DType, Difference, Error, Float, Result, Tensor};
+use crate::error::{Difference, Error, Result};
+use crate::float::{DType, Float};
+use crate::tensor::model::Tensor;
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 use serde::Serialize;

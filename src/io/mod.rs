@@ -39,8 +39,10 @@ mod format;
 
 pub use checkpoint::Checkpoint;
 
+use crate::error::{Difference, Error, Result};
+use crate::float::Float;
 use crate::nn::{Name, Parameters};
-use crate::{Difference, Error, Float, Result, Tensor};
+use crate::tensor::model::Tensor;
 use format::{Header, write};
 use std::collections::BTreeMap;
 use std::path::Path;

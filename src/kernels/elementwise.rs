@@ -1,6 +1,6 @@
 //! One output element from one or two input elements.
 
-use super::layout::for_each_row_of;
+use super::copies::strided::for_each_row_of;
 use super::parallel::for_each_chunk_beside;
 use num_traits::Float;
 

@@ -18,7 +18,7 @@ impl Walk {
     /// in the other tensor that it stands for. The index was checked.
     fn for_each(&self, index: &[i64], mut visit: impl FnMut(usize, usize)) {
         let mut i = 0;
-        super::layout::for_each_row(&self.sizes, [&self.strides], |count, [start], [stride]| {
+        super::copies::strided::for_each_row(&self.sizes, [&self.strides], |count, [start], [stride]| {
             for along in 0..count {
                 visit(i, start + along * stride + index[i] as usize * self.step);
                 i += 1;

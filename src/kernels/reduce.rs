@@ -3,7 +3,7 @@
 //! The input is seen as blocks of `size` rows of `inner` elements, and each block is reduced over its
 //! rows: `out[block * inner + j]` comes from `x[(block * size + i) * inner + j]` for all `i`.
 
-use super::exact::{Sum, add_term, sum_for, sum_of};
+use super::compensated::{Sum, add_term, sum_for, sum_of};
 use super::parallel::{ELEMENTS_IN_CHUNK, for_each_chunk, lines_in_chunk};
 use super::simd::dispatched;
 use crate::float::Float;

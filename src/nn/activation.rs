@@ -3,7 +3,7 @@
 use super::{Module, Name, Parameters};
 use crate::error::{Error, Result};
 use crate::float::Float;
-use crate::tensor::Tensor;
+use crate::tensor::model::Tensor;
 
 /// A layer that has no parameters.
 macro_rules! stateless {

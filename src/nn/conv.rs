@@ -4,9 +4,10 @@ use super::linear::copied;
 use super::{Module, Name, Parameters, init};
 use crate::error::{Error, Result};
 use crate::float::Float;
+use crate::ops::{Conv2dOptions, HeightWidth, MaxPool2dOptions};
 use crate::parameters;
-use crate::tensor::Tensor;
-use crate::{Conv2dOptions, HeightWidth, MaxPool2dOptions, Shape};
+use crate::tensor::model::Tensor;
+use crate::tensor::shape::Shape;
 use rand::Rng;
 
 /// [`Tensor::conv2d`] as a layer: (N, channels, height, width) becomes (N, outputs, height', width').

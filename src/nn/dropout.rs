@@ -3,7 +3,7 @@
 use super::{ChaCha8Rng, Module, Name, Parameters};
 use crate::error::{Error, Result};
 use crate::float::Float;
-use crate::tensor::Tensor;
+use crate::tensor::model::Tensor;
 use rand::{Rng, SeedableRng};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

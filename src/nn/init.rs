@@ -13,8 +13,8 @@
 
 use crate::error::{Error, Result};
 use crate::float::{DType, Float};
-use crate::shape::Shape;
-use crate::tensor::Tensor;
+use crate::tensor::model::Tensor;
+use crate::tensor::shape::Shape;
 use rand::{Rng, RngExt};
 use rand_distr::{Distribution, StandardNormal};
 

@@ -3,9 +3,9 @@
 use super::{Module, init};
 use crate::error::{Error, Result};
 use crate::float::Float;
-use crate::index::ToIndices;
 use crate::parameters;
-use crate::tensor::Tensor;
+use crate::tensor::index::{Indices, ToIndices};
+use crate::tensor::model::Tensor;
 use rand::Rng;
 
 /// y = x W^T + b for x of shape (.., inputs); y is (.., outputs).
@@ -149,7 +149,7 @@ impl<T: Float> Module<T> for Embedding<T> {
             exact.then(|| Float::to_f64(*value) as i64).ok_or_else(refused)
         };
         let indices = input.as_slice().iter().map(whole).collect::<Result<Vec<i64>>>()?;
-        self.lookup(crate::Indices::from_vec(indices, input.shape().clone())?)
+        self.lookup(Indices::from_vec(indices, input.shape().clone())?)
     }
 }
 

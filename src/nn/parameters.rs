@@ -3,7 +3,7 @@
 use super::{ChaCha8Rng, Name};
 use crate::error::Result;
 use crate::float::Float;
-use crate::tensor::Tensor;
+use crate::tensor::model::Tensor;
 
 /// What an optimizer, a checkpoint or a gradient clip sees of a model: its parameters, named, in an order
 /// that stays the same.

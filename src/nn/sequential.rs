@@ -3,7 +3,7 @@
 use super::{ChaCha8Rng, Module, Name, Parameters};
 use crate::error::Result;
 use crate::float::Float;
-use crate::tensor::Tensor;
+use crate::tensor::model::Tensor;
 use std::fmt;
 
 /// Layers of any kind, each applied to the output of the one before.

@@ -3,12 +3,12 @@
 //! The gradients that the rules return have the shape of the result; the engine sums them over the
 //! dims along which an operand was repeated.
 
+use crate::autograd::step::{Backward, Gradients, Step, StepContext};
 use crate::error::Result;
 use crate::float::Float;
 use crate::kernels::elementwise::zip_strided;
-use crate::mask::Mask;
-use crate::step::{Backward, Gradients, Step, StepContext};
-use crate::tensor::Tensor;
+use crate::tensor::mask::Mask;
+use crate::tensor::model::Tensor;
 use std::borrow::Cow;
 
 /// The right-hand side of a binary operation: a tensor, a reference to one, or a number. A number is

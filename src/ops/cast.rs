@@ -1,11 +1,11 @@
 //! From one precision to the other, and from integers.
 
+use crate::autograd::step::{Backward, Gradients, Step, StepContext};
 use crate::error::Result;
 use crate::float::Float;
-use crate::index::Indices;
 use crate::kernels::elementwise::map;
-use crate::step::{Backward, Gradients, Step, StepContext};
-use crate::tensor::{AnyTensor, Tensor};
+use crate::tensor::index::Indices;
+use crate::tensor::model::{AnyTensor, Tensor};
 use std::marker::PhantomData;
 
 impl<T: Float> Tensor<T> {

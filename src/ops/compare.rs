@@ -1,13 +1,13 @@
 //! Comparisons, which give a [`Mask`], and choosing by a mask.
 
 use super::binary::Operand;
+use crate::autograd::step::{Backward, Gradients, Step, StepContext};
 use crate::error::{Error, Result};
 use crate::float::Float;
 use crate::kernels::elementwise::{map, zip_strided};
 use crate::kernels::parallel::for_each_range;
-use crate::mask::{Mask, all_false};
-use crate::step::{Backward, Gradients, Step, StepContext};
-use crate::tensor::Tensor;
+use crate::tensor::mask::{Mask, all_false};
+use crate::tensor::model::Tensor;
 
 /// Comparisons as a table: the method and its operator.
 macro_rules! comparisons {

@@ -6,12 +6,12 @@
 //! columns, which [`fold`] adds back to where they came from. Unfolding is linear and folding is its
 //! adjoint, each the derivative of the other; with both recorded there are derivatives of any order.
 
+use crate::autograd::step::{Backward, Gradients, Step, StepContext};
 use crate::error::{Error, Result};
 use crate::float::Float;
 use crate::kernels::convolution::{self, Axis, Windows};
-use crate::shape::Shape;
-use crate::step::{Backward, Gradients, Step, StepContext};
-use crate::tensor::Tensor;
+use crate::tensor::model::Tensor;
+use crate::tensor::shape::Shape;
 
 /// A number for the height of an image and one for its width. A single number stands for both.
 ///

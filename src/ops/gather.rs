@@ -4,13 +4,13 @@
 //! labels of shape (N, 1), `gather(1, labels)` gives the N entries that the labels name.
 //! The derivative of picking is adding back, and that of adding is picking.
 
+use crate::autograd::step::{Backward, Gradients, Step, StepContext};
 use crate::error::{Error, Result};
 use crate::float::Float;
-use crate::index::{Indices, ToIndices};
 use crate::kernels::gather::{Walk, add_blocks, select_blocks};
-use crate::shape::Shape;
-use crate::step::{Backward, Gradients, Step, StepContext};
-use crate::tensor::Tensor;
+use crate::tensor::index::{Indices, ToIndices};
+use crate::tensor::model::Tensor;
+use crate::tensor::shape::Shape;
 
 impl<T: Float> Tensor<T> {
     /// For every element of the index, the element at that position along `dim` and otherwise at the

@@ -1,11 +1,11 @@
 //! Putting tensors together, and taking parts of them.
 
+use crate::autograd::step::{Backward, Gradients, Step, StepContext};
 use crate::error::{Error, Result};
 use crate::float::Float;
-use crate::kernels::layout::{copy_into_block, strided_copy};
-use crate::shape::{Shape, wrap_dim};
-use crate::step::{Backward, Gradients, Step, StepContext};
-use crate::tensor::Tensor;
+use crate::kernels::copies::strided::{copy_into_block, strided_copy};
+use crate::tensor::model::Tensor;
+use crate::tensor::shape::{Shape, wrap_dim};
 use std::ops::{Bound, RangeBounds};
 
 impl<T: Float> Tensor<T> {

@@ -1,12 +1,12 @@
 //! The same elements in another shape or order. The derivative of each is its inverse: the gradient
 //! is moved back to where the elements came from.
 
+use crate::autograd::step::{Backward, Gradients, Step, StepContext};
 use crate::error::{Error, Result};
 use crate::float::Float;
-use crate::kernels::layout::strided_copy;
-use crate::shape::{Shape, Strides, ToSizes, resolved, wrap_dim};
-use crate::step::{Backward, Gradients, Step, StepContext};
-use crate::tensor::Tensor;
+use crate::kernels::copies::strided::strided_copy;
+use crate::tensor::model::Tensor;
+use crate::tensor::shape::{Shape, Strides, ToSizes, resolved, wrap_dim};
 use smallvec::SmallVec;
 
 impl<T: Float> Tensor<T> {
@@ -34,7 +34,7 @@ impl<T: Float> Tensor<T> {
     ///
     /// # Errors
     /// [`Error::DimOutOfRange`], [`Error::RepeatedDim`].
-    pub fn squeeze(&self, dims: impl crate::shape::Dims) -> Result<Self> {
+    pub fn squeeze(&self, dims: impl crate::tensor::shape::Dims) -> Result<Self> {
         let dims = resolved(dims, "squeeze", self.shape())?.dims;
         let sizes = self.shape().iter().enumerate();
         let kept = sizes.filter(|(dim, size)| **size != 1 || !dims.contains(dim)).map(|(_, &size)| size);

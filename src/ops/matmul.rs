@@ -6,13 +6,14 @@
 //!
 //! [`linear`]: Tensor::linear
 
+use crate::autograd::step::{Backward, Gradients, Step, StepContext};
 use crate::error::{Error, Result};
 use crate::float::Float;
-use crate::kernels::layout::for_each_row;
-use crate::kernels::matmul::{Matrix, matmul, matmul_add_rows};
-use crate::shape::Shape;
-use crate::step::{Backward, Gradients, Step, StepContext};
-use crate::tensor::Tensor;
+use crate::kernels::copies::strided::for_each_row;
+use crate::kernels::matmul::matrix::Matrix;
+use crate::kernels::matmul::{matmul, matmul_add_rows};
+use crate::tensor::model::Tensor;
+use crate::tensor::shape::Shape;
 
 impl<T: Float> Tensor<T> {
     /// The matrix product, by PyTorch's rules for the ranks: for matrices (n, k) and (k, m) the result

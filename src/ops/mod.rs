@@ -10,6 +10,7 @@ mod join;
 mod layout;
 mod loss;
 mod matmul;
+pub(crate) mod metrics;
 mod operators;
 mod pool;
 mod reduce;

@@ -1,7 +1,8 @@
 //! `+ - * /` and unary minus, on tensors, references and numbers, in any combination.
 
+use crate::error::Result;
 use crate::float::Float;
-use crate::tensor::Tensor;
+use crate::tensor::model::Tensor;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
 macro_rules! operators {
@@ -82,7 +83,7 @@ impl<T: Float> Neg for Tensor<T> {
 
 /// The one place where an error becomes a panic: operators have no way to return it.
 #[track_caller]
-fn expect_ok<T: Float>(result: crate::Result<Tensor<T>>) -> Tensor<T> {
+fn expect_ok<T: Float>(result: Result<Tensor<T>>) -> Tensor<T> {
     match result {
         Ok(tensor) => tensor,
         Err(error) => panic!("{error}"),

@@ -1,13 +1,13 @@
 //! The largest element of every window of an image.
 
 use super::conv::{HeightWidth, axis, expect_positive};
+use crate::autograd::step::{Backward, Gradients, Step, StepContext};
 use crate::error::{Error, Result};
 use crate::float::Float;
-use crate::index::{Indices, indices_of_zero};
 use crate::kernels::convolution::{Windows, argmax_of_windows};
-use crate::shape::Shape;
-use crate::step::{Backward, Gradients, Step, StepContext};
-use crate::tensor::Tensor;
+use crate::tensor::index::{Indices, indices_of_zero};
+use crate::tensor::model::Tensor;
+use crate::tensor::shape::Shape;
 
 /// How the windows of [`max_pool2d`](Tensor::max_pool2d) lie: PyTorch's `kernel_size`, `stride` and
 /// `padding`. A single number, or one for the height and one for the width, is a kernel with the other

@@ -1,12 +1,12 @@
 //! Reductions over all dims, one, or several: sums, means, variances, extremes and their places.
 
+use crate::autograd::step::{Backward, Gradients, Step, StepContext};
 use crate::error::{Error, Result};
 use crate::float::Float;
-use crate::index::{Indices, indices_of_zero};
 use crate::kernels::reduce::{fold_blocks, greater, lesser, position_blocks, sum_blocks};
-use crate::shape::{Dims, ResolvedDims, Shape, Split, keepdim, resolved};
-use crate::step::{Backward, Gradients, Step, StepContext};
-use crate::tensor::Tensor;
+use crate::tensor::index::{Indices, indices_of_zero};
+use crate::tensor::model::Tensor;
+use crate::tensor::shape::{Dims, ResolvedDims, Shape, Split, keepdim, resolved};
 use smallvec::SmallVec;
 
 impl<T: Float> Tensor<T> {

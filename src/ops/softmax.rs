@@ -1,6 +1,6 @@
 //! From scores to probabilities: softmax, its logarithm, and the logarithm of its denominator.
 //!
-//! The forward formulas, and why they keep their digits, are in [`crate::kernels::softmax`]. With
+//! The forward formulas, and why they keep their digits, are in [`crate::kernels::rows::softmax`]. With
 //! p = softmax(x) along a dim and g the gradient that arrives, the rules are
 //!
 //! ```text
@@ -9,12 +9,12 @@
 //! logsumexp     dx = p g
 //! ```
 
+use crate::autograd::step::{Backward, Gradients, Step, StepContext};
 use crate::error::Result;
 use crate::float::Float;
-use crate::kernels::{columns, softmax as kernels};
-use crate::shape::{Dims, ResolvedDims, Shape, Split, keepdim, resolved};
-use crate::step::{Backward, Gradients, Step, StepContext};
-use crate::tensor::Tensor;
+use crate::kernels::rows::{columns, softmax as kernels};
+use crate::tensor::model::Tensor;
+use crate::tensor::shape::{Dims, ResolvedDims, Shape, Split, keepdim, resolved};
 use smallvec::SmallVec;
 
 impl<T: Float> Tensor<T> {
@@ -232,7 +232,7 @@ impl<T: Float> Backward<T> for LogSumExp {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backward::GradOptions;
+    use crate::autograd::backward::GradOptions;
 
     #[test]
     fn softmax_rows_sum_to_one_wherever_they_lie() {

@@ -3,16 +3,16 @@
 //! Each function y = f(x) is followed by its rule: the gradient of x is f'(x) times the gradient of
 //! y, written with recorded operations so that it can be differentiated again.
 
+use crate::autograd::step::{Backward, Gradients, Step, StepContext};
 use crate::error::{Error, Result};
 use crate::float::Float;
 use crate::kernels::elementwise::map;
+use crate::kernels::functions::gelu;
 use crate::kernels::functions::{self, SOFTPLUS_THRESHOLD};
-use crate::kernels::gelu;
 use crate::kernels::parallel::{for_each_chunk_beside, for_each_range};
 use crate::ops::binary::zipped;
 use crate::ops::compare::mask_of;
-use crate::step::{Backward, Gradients, Step, StepContext};
-use crate::tensor::Tensor;
+use crate::tensor::model::Tensor;
 
 /// A new constant, element by element.
 pub(crate) fn mapped<T: Float>(x: &Tensor<T>, f: impl Fn(T) -> T + Copy + Sync) -> Result<Tensor<T>> {

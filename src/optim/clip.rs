@@ -5,7 +5,7 @@ use super::{check, check_at_least_zero};
 use crate::error::Result;
 use crate::float::Float;
 use crate::nn::{Name, Parameters};
-use crate::tensor::Tensor;
+use crate::tensor::model::Tensor;
 
 /// Scales the gradients of all parameters so that the norm of all of them together is at most `max_norm`;
 /// returns the norm before (Pascanu et al., "On the difficulty of training recurrent neural networks",

@@ -2,11 +2,11 @@
 
 use super::line_search::{LineSearch, Point};
 use super::{check, check_at_least_zero};
-use crate::backward::{GradOptions, grad};
+use crate::autograd::backward::{GradOptions, grad};
 use crate::error::{Error, Result};
 use crate::float::Float;
 use crate::nn::{Name, Parameters};
-use crate::tensor::Tensor;
+use crate::tensor::model::Tensor;
 use std::collections::VecDeque;
 use std::marker::PhantomData;
 

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::float::Float;
 use crate::nn::{Name, Parameters};
-use crate::tensor::Tensor;
+use crate::tensor::model::Tensor;
 use std::collections::BTreeSet;
 
 /// What an optimizer remembers between steps. A clone is a snapshot and copies nothing: the next step does,

@@ -1,16 +1,16 @@
 //! What `cross_entropy` and `nll_loss` have in common: a class dim, weights, and positions to ignore.
 
+use crate::autograd::grad_mode::is_grad_enabled;
 use crate::error::{Error, Result};
 use crate::float::Float;
-use crate::grad_mode::is_grad_enabled;
-use crate::index::Indices;
-use crate::kernels::cross_entropy::{ClassTargets, Smoothing};
+use crate::kernels::compensated::Sum;
 use crate::kernels::elementwise::map;
-use crate::kernels::exact::Sum;
 use crate::kernels::reduce::sum_of_wide;
+use crate::kernels::rows::cross_entropy::{ClassTargets, Smoothing};
 use crate::ops::loss::Reduction;
-use crate::shape::{Shape, Split};
-use crate::tensor::Tensor;
+use crate::tensor::index::Indices;
+use crate::tensor::model::Tensor;
+use crate::tensor::shape::{Shape, Split};
 
 /// The class dim of an input: the one that was chosen, or 1 as in PyTorch, where (C) is one sample.
 pub(super) fn class_dim(op: &'static str, shape: &Shape, chosen: Option<isize>) -> Result<usize> {
@@ -100,9 +100,9 @@ impl<T: Float> Classes<T> {
     }
 
     /// Where the target is ignored, in the shape of the positions.
-    pub fn ignored(&self) -> crate::mask::Mask {
+    pub fn ignored(&self) -> crate::tensor::mask::Mask {
         let ignored = (0..self.target.len()).map(|position| self.class(position).is_none());
-        crate::mask::Mask::from_parts(self.target.shape().clone(), ignored.collect())
+        crate::tensor::mask::Mask::from_parts(self.target.shape().clone(), ignored.collect())
     }
 }
 

@@ -25,20 +25,20 @@
 //! without cancellation. Backward keeps the logits' buffer and two numbers a position.
 
 use super::classes::{Classes, check_weight, class_dim, reduce, upstream_of_positions};
+use crate::autograd::grad_mode::is_grad_enabled;
+use crate::autograd::step::{Backward, Gradients, Step, StepContext};
 use crate::error::{Error, Result};
 use crate::float::Float;
-use crate::grad_mode::is_grad_enabled;
-use crate::index::Indices;
-use crate::kernels::columns;
-use crate::kernels::cross_entropy::{self as kernels, ProbabilityTargets, Smoothing, Upstream};
-use crate::kernels::exact::two_sum;
+use crate::kernels::compensated::two_sum;
+use crate::kernels::rows::columns;
+use crate::kernels::rows::cross_entropy::{self as kernels, ProbabilityTargets, Smoothing, Upstream};
+use crate::kernels::rows::softmax::Line;
 use crate::kernels::scratch::{try_filled, zeros};
-use crate::kernels::softmax::Line;
 use crate::ops::loss::{Reduction, Target, ToTarget};
 use crate::ops::softmax::{excess, placed};
-use crate::shape::Shape;
-use crate::step::{Backward, Gradients, Step, StepContext};
-use crate::tensor::Tensor;
+use crate::tensor::index::Indices;
+use crate::tensor::model::Tensor;
+use crate::tensor::shape::Shape;
 
 impl<T: Float> Tensor<T> {
     /// The mean cross entropy of logits and targets in nats: [`CrossEntropyLoss`] with its defaults.
@@ -379,7 +379,8 @@ impl<T: Float> CrossEntropy<T> {
         if factor.is_finite() || !ignored.any() {
             return Ok(gradient);
         }
-        let ignored = crate::mask::Mask::from_vec(ignored.to_vec(), kept(gradient.shape(), self.dim))?;
+        let ignored =
+            crate::tensor::mask::Mask::from_vec(ignored.to_vec(), kept(gradient.shape(), self.dim))?;
         gradient.masked_fill(&ignored, 0.0)
     }
 
@@ -394,7 +395,7 @@ impl<T: Float> CrossEntropy<T> {
         // Neither a nan among the logits of an ignored position nor the upstream gradient of a mean over
         // nothing kept may enter the recorded steps: their own derivatives would be nan too.
         let upstream = upstream.broadcast_to(ignored.shape())?.masked_fill(&ignored, 0.0)?;
-        let ignored = crate::mask::Mask::from_vec(ignored.to_vec(), kept(logits.shape(), self.dim))?;
+        let ignored = crate::tensor::mask::Mask::from_vec(ignored.to_vec(), kept(logits.shape(), self.dim))?;
         let logits = logits.masked_fill(&ignored, 0.0)?;
         plain_gradient(&logits, &coefficients, &upstream, self.dim)
     }

@@ -14,8 +14,8 @@ pub use nll::NllLoss;
 
 use crate::error::Result;
 use crate::float::Float;
-use crate::index::{Indices, ToIndices};
-use crate::tensor::Tensor;
+use crate::tensor::index::{Indices, ToIndices};
+use crate::tensor::model::Tensor;
 
 /// How the losses of single samples become the result.
 ///

@@ -7,13 +7,13 @@
 //! ```
 
 use super::classes::{Classes, class_dim, class_zero, reduce, upstream_of_positions};
+use crate::autograd::step::{Backward, Gradients, Step, StepContext};
 use crate::error::Result;
 use crate::float::Float;
-use crate::index::{Indices, ToIndices};
 use crate::ops::loss::Reduction;
-use crate::shape::Shape;
-use crate::step::{Backward, Gradients, Step, StepContext};
-use crate::tensor::Tensor;
+use crate::tensor::index::{Indices, ToIndices};
+use crate::tensor::model::Tensor;
+use crate::tensor::shape::Shape;
 
 impl<T: Float> Tensor<T> {
     /// The mean negative log-likelihood of the right classes in nats, for log-probabilities such as

@@ -1,12 +1,12 @@
 //! Losses that compare element by element: squared error, binary cross entropy, Kullback-Leibler.
 
+use crate::autograd::step::{Backward, Gradients, Step, StepContext};
 use crate::error::Result;
 use crate::float::Float;
 use crate::kernels::functions::binary_cross_entropy_slice;
 use crate::ops::loss::Reduction;
 use crate::ops::unary::by_kernel_of_two;
-use crate::step::{Backward, Gradients, Step, StepContext};
-use crate::tensor::Tensor;
+use crate::tensor::model::Tensor;
 
 impl<T: Float> Tensor<T> {
     /// The squared error (x - y)^2, reduced; the mean divides by the number of elements. The shapes

@@ -1,0 +1,371 @@
+//! Matrix products by the `gemm` library.
+#![allow(unsafe_code)] // the one place: a library's kernel takes pointers
+
+pub(crate) mod matrix;
+mod small;
+
+use crate::float::{DType, Float};
+#[cfg(feature = "rayon")]
+use crate::kernels::parallel::let_helpers_sleep;
+use crate::kernels::parallel::{for_each_chunk, lines_in_chunk, share_out};
+use gemm_common::Parallelism;
+use gemm_common::gemm::{get_rhs_packing_threshold, set_rhs_packing_threshold};
+use matrix::Matrix;
+use small::{is_small, small_product};
+
+/// `out = a b` for `a` of shape (rows, depth), `b` of shape (depth, columns) and `out` in row-major
+/// order.
+pub(crate) fn matmul<T: Float>(sizes: [usize; 3], a: Matrix<T>, b: Matrix<T>, out: &mut [T]) {
+    if sizes[1] == 0 {
+        return out.fill(T::zero());
+    }
+    product(sizes, a, b, out, false);
+}
+
+/// `out = a b + bias`, the bias added to every row.
+pub(crate) fn matmul_add_rows<T: Float>(
+    sizes: [usize; 3],
+    a: Matrix<T>,
+    b: Matrix<T>,
+    bias: &[T],
+    out: &mut [T],
+) {
+    repeat(bias, out);
+    product(sizes, a, b, out, true);
+}
+
+/// Fills `out` with one row after the other. What is filled already is copied together, because a copy of a few
+/// numbers is mostly a call.
+fn repeat<T: Copy>(row: &[T], out: &mut [T]) {
+    const TOGETHER: usize = 4096; // in the fastest cache
+    let mut filled = row.len().min(out.len());
+    out[..filled].copy_from_slice(&row[..filled]);
+    let most = (TOGETHER / row.len().max(1)).max(1) * row.len();
+    while filled < out.len() {
+        let count = filled.min(most).min(out.len() - filled);
+        out.copy_within(..count, filled);
+        filled += count;
+    }
+}
+
+/// `out = a b`, or `out += a b`, for sizes (rows, depth, columns).
+///
+/// The result is the same bits for any number of threads: the sizes alone decide how it is cut into blocks of
+/// rows, and the library, which takes large products to several threads by itself, cuts the depth into steps
+/// that follow from the sizes too and computes every element on one thread.
+fn product<T: Float>(sizes: [usize; 3], a: Matrix<T>, b: Matrix<T>, out: &mut [T], adds: bool) {
+    if sizes.contains(&0) {
+        return;
+    }
+    let [rows, depth, columns] = sizes;
+    if is_small(sizes) {
+        let together = lines_in_chunk(columns);
+        return for_each_chunk(out, together * columns, |index, out| {
+            let a = a.rows_from(index * together);
+            small_product([out.len() / columns, depth, columns], a, b, out, adds);
+        });
+    }
+    let multiplications = rows.saturating_mul(depth).saturating_mul(columns);
+    if multiplications >= LARGE {
+        return with_all_threads(|threads| block(sizes, a, b, out, adds, threads));
+    }
+    if multiplications < 2 * BLOCK {
+        return block(sizes, a, b, out, adds, Parallelism::None);
+    }
+    let blocks = (multiplications / BLOCK).min(MOST_BLOCKS);
+    // Whole tiles of the library, so that no block leaves more lanes of its vectors empty than the last one.
+    let rows_in_block = rows.div_ceil(blocks).next_multiple_of(32);
+    share_out(out.chunks_mut(rows_in_block * columns).enumerate(), false, |(index, out)| {
+        let a = a.rows_from(index * rows_in_block);
+        block([out.len() / columns, depth, columns], a, b, out, adds, Parallelism::None);
+    });
+}
+
+/// About as many multiplications as take a thread 50 microseconds: less is not worth the hand-over.
+const BLOCK: usize = 1 << 21;
+
+/// Each block prepares the right operand again: a few are enough for two threads to come out even, and more were
+/// slower there. Nobody has measured on many.
+const MOST_BLOCKS: usize = 4;
+
+/// From so many multiplications on the library shares out the work itself, which takes it some time to begin
+/// with, and none to prepare an operand twice.
+const LARGE: usize = 1 << 25;
+
+/// One call of the library.
+fn block<T: Float>(
+    sizes: [usize; 3],
+    a: Matrix<T>,
+    b: Matrix<T>,
+    out: &mut [T],
+    adds: bool,
+    threads: Parallelism,
+) {
+    match T::DTYPE {
+        DType::F32 => {
+            let (gemm_f32, out) = (gemm_f32::gemm::f32::get_gemm_fn(), bytemuck::cast_slice_mut(out));
+            gemm::<f32>(gemm_f32, sizes, as_type(a), as_type(b), out, adds, threads)
+        }
+        DType::F64 => {
+            let (gemm_f64, out) = (gemm_f64::gemm::f64::get_gemm_fn(), bytemuck::cast_slice_mut(out));
+            gemm::<f64>(gemm_f64, sizes, as_type(a), as_type(b), out, adds, threads)
+        }
+    }
+}
+
+/// The same matrix under the type that `T` is.
+fn as_type<T: Float, U: Float>(matrix: Matrix<'_, T>) -> Matrix<'_, U> {
+    let Matrix { values, row_stride, column_stride } = matrix;
+    Matrix { values: bytemuck::cast_slice(values), row_stride, column_stride }
+}
+
+/// The library's product: (m, n, k, dst, its column and row strides, whether dst is read, lhs and
+/// strides, rhs and strides, the factors of dst and of the product, three conjugations, threads).
+#[rustfmt::skip]
+type Gemm<T> = unsafe fn(
+    usize, usize, usize, *mut T, isize, isize, bool, *const T, isize, isize, *const T, isize, isize,
+    T, T, bool, bool, bool, Parallelism,
+);
+
+/// Runs a call of the library on as many threads as there are.
+#[cfg(feature = "rayon")]
+fn with_all_threads(call: impl FnOnce(Parallelism) + Send) {
+    if rayon::current_num_threads() == 1 {
+        return call(Parallelism::None);
+    }
+    let_helpers_sleep();
+    // The library forks and joins several times. From inside the pool that does not wake a thread each time.
+    rayon::scope(|_| call(Parallelism::Rayon(0)));
+}
+
+#[cfg(not(feature = "rayon"))]
+fn with_all_threads(call: impl FnOnce(Parallelism)) {
+    call(Parallelism::None);
+}
+
+/// The library copies its right operand into one piece from so many tiles of rows on; left alone it would wait
+/// for four times as many. Uncopied, columns that lie a power of two apart share a few sets of the cache: copying
+/// makes products of 1000 to 2048 rows and columns faster by about a tenth. The setting is one for the whole
+/// process, and changes no result.
+const TILES_WORTH_PACKING: usize = 32;
+
+fn gemm<T: Float>(
+    gemm: Gemm<T>,
+    [rows, depth, columns]: [usize; 3],
+    a: Matrix<T>,
+    b: Matrix<T>,
+    out: &mut [T],
+    adds: bool,
+    threads: Parallelism,
+) {
+    let last = |matrix: &Matrix<T>, rows: usize, columns: usize| {
+        (rows - 1) * matrix.row_stride + (columns - 1) * matrix.column_stride
+    };
+    assert!(rows > 0 && columns > 0 && depth > 0 && out.len() == rows * columns);
+    assert!(last(&a, rows, depth) < a.values.len() && last(&b, depth, columns) < b.values.len());
+    if get_rhs_packing_threshold() > TILES_WORTH_PACKING {
+        set_rhs_packing_threshold(TILES_WORTH_PACKING);
+    }
+    let (mut rows, mut columns, mut a, mut b) = (rows, columns, a, b);
+    let (mut row_stride, mut column_stride) = (columns, 1);
+    if is_quicker_transposed([rows, depth, columns], &a, &b) {
+        (rows, columns, a, b) = (columns, rows, b.transposed(), a.transposed());
+        (row_stride, column_stride) = (column_stride, row_stride);
+    }
+    // SAFETY: the library reads `a` at row * row_stride + column * column_stride for row < rows and
+    // column < depth, `b` likewise for (depth, columns), and writes `out`, or adds to it, at its own strides for
+    // (rows, columns). The assertions above hold the greatest of these positions inside the slices, which live
+    // throughout the call; a transposed product reads and writes at the same positions, as sizes and strides
+    // are exchanged together. `out` is borrowed mutably, so it overlaps neither input. The function pointer
+    // comes from the library's own detection of what this processor can execute.
+    unsafe {
+        gemm(
+            rows,
+            columns,
+            depth,
+            out.as_mut_ptr(),
+            column_stride as isize,
+            row_stride as isize,
+            adds,
+            a.values.as_ptr(),
+            a.column_stride as isize,
+            a.row_stride as isize,
+            b.values.as_ptr(),
+            b.column_stride as isize,
+            b.row_stride as isize,
+            if adds { T::one() } else { T::zero() },
+            T::one(),
+            false,
+            false,
+            false,
+            threads,
+        )
+    }
+}
+
+/// Whether the library computes out = a b faster as its transpose, out^T = b^T a^T.
+///
+/// Its vectors run down the columns of what it computes: those of the transpose lie side by side in the rows
+/// of `out`, the others have to be scattered one value at a time. On the other hand the operand on the left
+/// has to be gathered one value at a time unless its columns lie side by side, and of a side that is no
+/// multiple of a vector some lanes stay empty. One such value takes about as long as a vector of
+/// multiplications.
+fn is_quicker_transposed<T>([rows, depth, columns]: [usize; 3], a: &Matrix<T>, b: &Matrix<T>) -> bool {
+    if depth <= 2 {
+        // The library neither gathers nor fills lanes here, it runs down each column: a few numbers are too short.
+        return columns >= rows.min(8);
+    }
+    const LANES: usize = 16; // what a tile of the library is a multiple of, for f32
+    let work = |side: usize, other_side: usize, is_contiguous: bool| {
+        let gathered = if is_contiguous { 0 } else { side * depth };
+        let empty_lanes = side.next_multiple_of(LANES) - side;
+        gathered + empty_lanes * other_side * depth / LANES
+    };
+    let scattered = rows * columns;
+    work(columns, rows, b.column_stride == 1) <= work(rows, columns, a.row_stride == 1) + scattered
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strides_transpose_without_a_copy() {
+        let a = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]; // (2, 3), or (3, 2) transposed
+        let b = [1.0, -1.0, 2.0, 0.5]; // (2, 2)
+        let (mut plain, mut transposed) = ([0.0f64; 6], [0.0f64; 6]);
+        let columns = |values, row_stride, column_stride| Matrix { values, row_stride, column_stride };
+        matmul([3, 2, 2], columns(&a, 2, 1), columns(&b, 2, 1), &mut plain);
+        assert_eq!(plain, [5.0, 0.0, 11.0, -1.0, 17.0, -2.0]);
+        matmul([3, 2, 2], columns(&a, 1, 3), columns(&b, 1, 2), &mut transposed);
+        assert_eq!(transposed, [-3.0, 4.0, -3.0, 6.5, -3.0, 9.0]);
+    }
+
+    /// Some numbers between -1 and 1.
+    fn values<T: Float>(length: usize, seed: u32) -> Vec<T> {
+        let mut state = seed;
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            f64::from(state as i32) / f64::from(i32::MAX)
+        };
+        (0..length).map(|_| T::from_f64(next())).collect()
+    }
+
+    /// Compares with the definition, for operands stored as they are and transposed: any order of a sum of
+    /// `depth` products is within `depth` roundings of the sum of their magnitudes.
+    fn assert_products_are_right<T: Float>(sizes: [usize; 3]) {
+        let [rows, depth, columns] = sizes;
+        let (a, b, bias) =
+            (values::<T>(rows * depth, 1), values::<T>(depth * columns, 2), values::<T>(columns, 3));
+        let mut out = vec![T::zero(); rows * columns];
+        for (a_transposed, b_transposed) in [(false, false), (false, true), (true, false), (true, true)] {
+            let stored = |values, rows, columns, transposed| {
+                let plain = Matrix { values, row_stride: columns, column_stride: 1 };
+                if transposed { Matrix { row_stride: 1, column_stride: rows, ..plain } } else { plain }
+            };
+            let a = stored(&a[..], rows, depth, a_transposed);
+            let b = stored(&b[..], depth, columns, b_transposed);
+            for adds_rows in [false, true] {
+                if adds_rows {
+                    matmul_add_rows(sizes, a, b, &bias, &mut out);
+                } else {
+                    matmul(sizes, a, b, &mut out);
+                }
+                for (index, &out) in out.iter().enumerate() {
+                    let (row, column) = (index / columns, index % columns);
+                    let initial = if adds_rows { bias[column].to_f64() } else { 0.0 };
+                    let (mut sum, mut magnitude) = (initial, initial.abs());
+                    for i in 0..depth {
+                        let a = a.values[row * a.row_stride + i * a.column_stride].to_f64();
+                        let b = b.values[i * b.row_stride + column * b.column_stride].to_f64();
+                        sum += a * b;
+                        magnitude += (a * b).abs();
+                    }
+                    // The sum that it is compared with is rounded too.
+                    let bound = (depth + 1) as f64 * (T::epsilon().to_f64() + f64::EPSILON) * magnitude;
+                    assert!(
+                        (out.to_f64() - sum).abs() <= bound,
+                        "{sizes:?}, transposed: {a_transposed}, {b_transposed}; ({row}, {column}): {out:?} for {sum}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn products_of_all_proportions_are_right() {
+        for sizes in [
+            [1, 1, 1],
+            [1, 70, 1],
+            [1, 33, 40],
+            [40, 33, 1],
+            [100, 2, 3],
+            [3, 100, 2],
+            [2, 1, 90],
+            [7, 13, 17], // fewer than a vector holds
+            [8, 8, 8],
+            [16, 40, 4],
+            [16, 16, 16],
+            [10, 90, 70], // few rows and a large right operand
+            [70, 90, 10],
+            [65, 5, 66],
+            [48, 1_100, 24], // several steps along the depth
+        ] {
+            assert_products_are_right::<f32>(sizes);
+            assert_products_are_right::<f64>(sizes);
+        }
+    }
+
+    #[test]
+    fn products_of_few_rows_and_columns_are_right() {
+        for (few, also_few) in (1..=5).flat_map(|few| (1..=5).map(move |also_few| (few, also_few))) {
+            for many in [1, 2, 6, 101, 1024, 1025] {
+                assert_products_are_right::<f32>([few, many, also_few]);
+                assert_products_are_right::<f64>([many, few, also_few]);
+            }
+        }
+    }
+
+    #[test]
+    fn products_on_both_sides_of_each_threshold_are_right() {
+        let (depth, columns) = (128, 256);
+        for rows in [2 * BLOCK, LARGE].map(|multiplications| multiplications / (depth * columns)) {
+            for rows in [rows - 1, rows, rows + 1] {
+                assert_products_are_right::<f32>([rows, depth, columns]);
+                assert_products_are_right::<f64>([rows, depth, columns]);
+            }
+        }
+    }
+
+    #[test]
+    fn products_are_transposed_where_that_gathers_less() {
+        let stored = |rows, columns, transposed| {
+            let (row_stride, column_stride) = if transposed { (1, rows) } else { (columns, 1) };
+            Matrix::<f32> { values: &[], row_stride, column_stride }
+        };
+        let quicker = |sizes: [usize; 3], a_transposed, b_transposed| {
+            let [rows, depth, columns] = sizes;
+            is_quicker_transposed(
+                sizes,
+                &stored(rows, depth, a_transposed),
+                &stored(depth, columns, b_transposed),
+            )
+        };
+        assert!(quicker([1024, 1024, 1024], false, false));
+        assert!(quicker([128, 64, 784], true, false)); // the gradient of a weight
+        assert!(!quicker([64, 784, 128], false, true)); // gathering the weight would take longer
+        assert!(quicker([64, 128, 10], false, true));
+        assert!(!quicker([100, 2, 3], false, true)); // three numbers are too short a column
+        assert!(!quicker([16, 1000, 4], true, false)); // three of four lanes would be empty
+    }
+
+    #[test]
+    fn a_product_over_nothing_is_zero_or_the_bias() {
+        let mut out = [7.0f32; 4];
+        let empty = Matrix { values: &[], row_stride: 0, column_stride: 1 };
+        matmul([2, 0, 2], empty, empty, &mut out);
+        assert_eq!(out, [0.0; 4]);
+        matmul_add_rows([2, 0, 2], empty, empty, &[1.0, 2.0], &mut out);
+        assert_eq!(out, [1.0, 2.0, 1.0, 2.0]);
+    }
+}
