@@ -35,8 +35,8 @@ pub(crate) fn add_term<T: crate::float::Float>(sum: &mut f64, error: &mut f64, t
 /// number of terms.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Sum {
-    value: f64,
-    error: f64,
+    pub value: f64,
+    pub error: f64,
 }
 
 impl Sum {

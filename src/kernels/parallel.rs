@@ -42,18 +42,6 @@ pub(crate) fn for_each_chunk_beside<A: Sync, B: Send>(
     for_each_range(out, |range, out| f(&x[range], out));
 }
 
-/// Calls `f` with the index and the elements of every two chunks that belong together.
-pub(crate) fn for_each_chunk_of_two<A: Send, B: Send>(
-    a: &mut [A],
-    a_length: usize,
-    b: &mut [B],
-    b_length: usize,
-    f: impl Fn(usize, &mut [A], &mut [B]) + Sync,
-) {
-    let pairs = a.chunks_mut(a_length).zip(b.chunks_mut(b_length)).enumerate();
-    share_out(pairs, a_length >= LONG, |(index, (a, b))| f(index, a, b));
-}
-
 #[cfg(feature = "rayon")]
 pub(crate) use threads::{let_helpers_sleep, share_out};
 
@@ -243,16 +231,5 @@ mod tests {
                 });
             }
         });
-    }
-
-    #[test]
-    fn pairs_of_chunks_stay_together() {
-        let (mut a, mut b) = (vec![0; 1_003], vec![0; 502]);
-        for_each_chunk_of_two(&mut a, 2, &mut b, 1, |index, a, b| {
-            a.fill(index);
-            b.fill(a.len());
-        });
-        assert!(a.iter().enumerate().all(|(i, &a)| a == i / 2));
-        assert!(b[..501].iter().all(|&b| b == 2) && b[501] == 1);
     }
 }

@@ -12,7 +12,7 @@
 use crate::autograd::step::{Backward, Gradients, Step, StepContext};
 use crate::error::Result;
 use crate::float::Float;
-use crate::kernels::rows::{columns, softmax as kernels};
+use crate::kernels::rows::{Rows, softmax as kernels};
 use crate::tensor::model::Tensor;
 use crate::tensor::shape::{Dims, ResolvedDims, Shape, Split, keepdim, resolved};
 use smallvec::SmallVec;
@@ -28,10 +28,7 @@ impl<T: Float> Tensor<T> {
     /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
     pub fn softmax(&self, dim: isize) -> Result<Self> {
         let dim = self.shape().dim("softmax", dim)?;
-        let value = by_lines(dim, [self], |[x], size, inner, out| match inner {
-            1 => kernels::softmax_lines(x, size, out),
-            _ => columns::softmax(x, size, inner, out),
-        })?;
+        let value = by_rows(dim, [self], |[x], rows, out| kernels::softmax(x, rows, out))?;
         Ok(Step::new(Softmax { dim }).input(self).saving_output().record(value))
     }
 
@@ -43,10 +40,7 @@ impl<T: Float> Tensor<T> {
     /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
     pub fn log_softmax(&self, dim: isize) -> Result<Self> {
         let dim = self.shape().dim("log_softmax", dim)?;
-        let value = by_lines(dim, [self], |[x], size, inner, out| match inner {
-            1 => kernels::log_softmax_lines(x, size, out),
-            _ => columns::log_softmax(x, size, inner, out),
-        })?;
+        let value = by_rows(dim, [self], |[x], rows, out| kernels::log_softmax(x, rows, out))?;
         // The rule recomputes the probabilities from x: the rounding of a log-probability of -80 is 40
         // ulp in the probability.
         Ok(Step::new(LogSoftmax { dim }).saved_input(self).record(value))
@@ -62,7 +56,8 @@ impl<T: Float> Tensor<T> {
         let dims = resolved(dims, "logsumexp", self.shape())?;
         let x = self.detach().with_dims_last(&dims.dims)?;
         let value = Tensor::compute(dims.reduced(self.shape()), |out| {
-            kernels::logsumexp_lines(x.as_slice(), dims.count(self.shape()), out);
+            let rows = Rows { count: out.len(), size: dims.count(self.shape()), inner: 1 };
+            kernels::logsumexp(x.as_slice(), rows, out);
         })?;
         Ok(Step::new(LogSumExp { dims }).saved_input(self).saving_output().record(value))
     }
@@ -122,28 +117,27 @@ fn dims_last(rank: usize, dims: &[usize]) -> SmallVec<[isize; 4]> {
     kept.chain(dims.iter().copied()).map(|dim| dim as isize).collect()
 }
 
-/// How far apart a kernel finds the elements of a line along `dim`, and the dim that has to be last for that: `dim`
-/// itself; or, where lines can be processed as they lie, the dim that is last already.
-pub(super) fn placed(shape: &Shape, dim: usize) -> (usize, usize) {
-    let Split { size, inner, .. } = shape.split_at_dim(dim);
-    if columns::can_stay(size, inner) { (inner, shape.len() - 1) } else { (1, dim) }
+/// The rows along `dim` as a kernel visits them, and the dim that has to be last for that: the one that is last
+/// already, where rows can be processed as they lie; otherwise `dim` itself.
+pub(super) fn rows_along(shape: &Shape, dim: usize) -> (Rows, usize) {
+    let Split { outer, size, inner } = shape.split_at_dim(dim);
+    let rows = Rows { count: outer * inner, size, inner };
+    if rows.can_stay() { (rows, shape.len().max(1) - 1) } else { (Rows { inner: 1, ..rows }, dim) }
 }
 
-/// A constant of the tensors' common shape, computed by a kernel that is told the size of a line along `dim`, and how
-/// far apart its elements are.
-fn by_lines<T: Float, const N: usize>(
+/// A constant of the tensors' common shape, computed by a kernel that visits the rows along a dim.
+fn by_rows<T: Float, const N: usize>(
     dim: usize,
     tensors: [&Tensor<T>; N],
-    kernel: impl FnOnce([&[T]; N], usize, usize, &mut [T]),
+    kernel: impl FnOnce([&[T]; N], Rows, &mut [T]),
 ) -> Result<Tensor<T>> {
-    let shape = tensors[0].shape();
-    let (size, (inner, last)) = (shape.split_at_dim(dim).size, placed(shape, dim));
-    let mut lines = tensors.map(Tensor::detach);
-    for tensor in &mut lines {
+    let (rows, last) = rows_along(tensors[0].shape(), dim);
+    let mut tensors = tensors.map(Tensor::detach);
+    for tensor in &mut tensors {
         *tensor = tensor.with_dims_last(&[last])?;
     }
-    let value = Tensor::compute(lines[0].shape().clone(), |out| {
-        kernel(lines.each_ref().map(Tensor::as_slice), size, inner, out);
+    let value = Tensor::compute(tensors[0].shape().clone(), |out| {
+        kernel(tensors.each_ref().map(Tensor::as_slice), rows, out);
     })?;
     value.with_dims_back(&[last])
 }
@@ -172,9 +166,8 @@ impl<T: Float> Backward<T> for Softmax {
             let mean = grad.mul(p)?.sum(keepdim(dim))?;
             return Ok(grad.sub(&mean)?.mul(p)?.into());
         }
-        let dx = by_lines(self.dim, [p, &grad], |[p, grad], size, inner, out| match inner {
-            1 => kernels::softmax_gradient_lines(p, grad, size, out),
-            _ => columns::softmax_gradient(p, grad, size, inner, out),
+        let dx = by_rows(self.dim, [p, &grad], |[p, grad], rows, out| {
+            kernels::softmax_gradient(p, grad, rows, out);
         })?;
         Ok(dx.into())
     }
@@ -196,9 +189,8 @@ impl<T: Float> Backward<T> for LogSoftmax {
         if step.is_recording() {
             return Ok(excess(x, &grad, self.dim)?.neg()?.into());
         }
-        let dx = by_lines(self.dim, [x, &grad], |[x, grad], size, inner, out| match inner {
-            1 => kernels::log_softmax_gradient_lines(x, grad, size, out),
-            _ => columns::log_softmax_gradient(x, grad, size, inner, out),
+        let dx = by_rows(self.dim, [x, &grad], |[x, grad], rows, out| {
+            kernels::log_softmax_gradient(x, grad, rows, out);
         })?;
         Ok(dx.into())
     }

@@ -1,19 +1,17 @@
-//! Losses and gradients of cross entropy, line by line; the formulas are in `ops::loss::cross_entropy`.
+//! Losses and gradients of cross entropy, row by row; the formulas are derived in `ops::loss::cross_entropy`.
 //!
-//! Lines of `size` logits lie one after the other. Exponentials have the precision of the
-//! elements ([`super::softmax`]); what is made of them is computed in `f64`.
+//! With the maximum m of a row and the sum `others` of its other exponentials ([`super::softmax`]),
+//! -ln p = log1p(others) - (x - m). Both parts are positive, so nothing cancels. Exponentials have the precision of the
+//! elements; what is made of them is computed in `f64`.
 
-use super::short_lines::{LANES, LaneClasses, Lanes, Room, ShortLines, are_short, write_lines};
-use super::softmax::{
-    Line, exponentials_of_piece, exponentiate_line, log_denominators, one_exponential, pieces, read_lines,
-    read_some_lines, scale_exponentials, scaled_exponentials, shifted,
-};
+use super::exponentials::{exponentials, exponentials_of, read, scale, scaled_exponentials};
+use super::lanes::{Classes, Given, NONE, all, map, pieces, sums, sums_without, zip};
+use super::softmax::shifted;
+use super::{Formula, Group, Inputs, Outputs, Rows, Summary, for_each_row};
 use crate::float::{Float, is_double};
-use crate::kernels::compensated::{Sum, sum_of, sum_over, two_sum};
-use crate::kernels::functions::{log1p_of_positive, unit};
-use crate::kernels::parallel;
-use crate::kernels::reduce::position;
-use crate::kernels::simd::{MulAdd, dispatched};
+use crate::kernels::compensated::{Sum, two_sum};
+use crate::kernels::functions::unit;
+use crate::kernels::simd::{MulAdd, array};
 
 /// How a target is spread over the classes: `target` stays where it is, every class gets `every`.
 #[derive(Debug, Clone, Copy)]
@@ -29,10 +27,14 @@ pub(crate) struct Smoothing {
 }
 
 impl Smoothing {
-    /// The loss of a line: (1 - e) of_target + e/C of_all.
     #[inline(always)]
-    fn mixture<M: MulAdd>(self, of_target: Sum, of_all: Sum) -> f64 {
-        let (of_target, of_all) = (of_target.total(), of_all.total());
+    fn is_none(self) -> bool {
+        self.every == 0.0
+    }
+
+    /// The loss of a row: (1 - e) of_target + e/C of_all.
+    #[inline(always)]
+    fn mixture<M: MulAdd>(self, of_target: f64, of_all: f64) -> f64 {
         let mut sum = Sum::default();
         sum.add_product::<M>(self.target, of_target);
         sum.add_product::<M>(self.every, of_all);
@@ -41,50 +43,36 @@ impl Smoothing {
     }
 }
 
-/// The classes of lines, and what counts how much.
+/// The classes of rows, and what counts how much.
 #[derive(Clone, Copy)]
 pub(crate) struct ClassTargets<'a, T> {
     pub classes: &'a [i64],
-    /// The target of lines that do not count. No class is negative, so a negative one may stand for none.
+    /// The target of rows that do not count. No class is negative, so a negative one may stand for none.
     pub ignored: i64,
     pub weight: Option<&'a [T]>,
     pub smoothing: Smoothing,
 }
 
 impl<T: Float> ClassTargets<'_, T> {
+    /// The classes of L rows; [`NONE`] where the target is ignored and where there is no row.
     #[inline(always)]
-    fn class(&self, line: usize) -> Option<usize> {
-        let class = self.classes[line];
-        (class != self.ignored).then_some(class as usize)
-    }
-
-    #[inline(always)]
-    fn weight_of(&self, class: usize) -> f64 {
-        self.weight.map_or(1.0, |weight| weight[class].to_f64())
-    }
-
-    /// What the exponentials of a line are multiplied by, without smoothing: g a / (1 + others).
-    #[inline(always)]
-    fn factor(&self, line: usize, others: f64, upstream: Upstream<T>) -> f64 {
-        upstream.of(line) * self.weight_of_line(line) / (1.0 + others)
-    }
-
-    /// The weight of a line's class; 0 if there are weights and the line is ignored.
-    #[inline(always)]
-    fn weight_of_line(&self, line: usize) -> f64 {
-        match self.weight {
-            Some(_) => self.class(line).map_or(0.0, |class| self.weight_of(class)),
-            None => 1.0,
+    fn classes<const L: usize>(&self, first: usize) -> Classes<T, L> {
+        let mut classes = [NONE; L];
+        for (class, &target) in classes.iter_mut().zip(&self.classes[first..]) {
+            *class = if target == self.ignored { NONE } else { target as usize };
         }
+        Classes::new(classes)
     }
 
-    /// The targets of some of the lines.
-    pub fn part(&self, first: usize, count: usize) -> Self {
-        ClassTargets { classes: &self.classes[first..first + count], ..*self }
+    /// The weights of these classes; where there is none, 0 if there are weights.
+    #[inline(always)]
+    fn weights<const L: usize>(&self, classes: &Classes<T, L>) -> [f64; L] {
+        let weight_of = |weight: &[T], class: usize| weight.get(class).map_or(0.0, |&weight| weight.to_f64());
+        self.weight.map_or([1.0; L], |weight| array(|row| weight_of(weight, classes.index[row])))
     }
 }
 
-/// A probability for every class of every line, and the weights of the classes.
+/// A probability for every class of every row, and the weights of the classes.
 #[derive(Clone, Copy)]
 pub(crate) struct ProbabilityTargets<'a, T> {
     pub probabilities: &'a [T],
@@ -92,372 +80,28 @@ pub(crate) struct ProbabilityTargets<'a, T> {
     pub smoothing: Smoothing,
 }
 
-impl<T: Float> ProbabilityTargets<'_, T> {
-    fn part(&self, range: std::ops::Range<usize>) -> Self {
-        ProbabilityTargets { probabilities: &self.probabilities[range], ..*self }
-    }
-}
-
-/// The gradients that arrive at the lines' losses: a common factor, and perhaps one a line.
+/// The gradients that arrive at the rows' losses: a common factor, and perhaps one a row.
 #[derive(Clone, Copy)]
 pub(crate) struct Upstream<'a, T> {
     pub factor: f64,
-    pub of_lines: Option<&'a [T]>,
+    pub of_rows: Option<&'a [T]>,
 }
 
 impl<T: Float> Upstream<'_, T> {
     #[inline(always)]
-    fn of(&self, line: usize) -> f64 {
-        self.of_lines.map_or(self.factor, |of_lines| self.factor * of_lines[line].to_f64())
-    }
-
-    pub fn part(&self, first: usize, count: usize) -> Self {
-        Upstream { of_lines: self.of_lines.map(|of_lines| &of_lines[first..first + count]), ..*self }
+    fn of<const L: usize>(&self, first: usize) -> [f64; L] {
+        let mut factors = [self.factor; L];
+        if let Some(of_rows) = self.of_rows {
+            factors
+                .iter_mut()
+                .zip(&of_rows[first..])
+                .for_each(|(factor, &of_row)| *factor *= of_row.to_f64());
+        }
+        factors
     }
 }
 
-dispatched! {
-    /// Reads short lines and computes their losses, without smoothing.
-    fn class_losses_of_short_lines<'a, T, M>(
-        x: &'a [T],
-        size: usize,
-        targets: ClassTargets<'a, T>,
-        lines: &'a mut [Line<T>],
-        losses: &'a mut [f64],
-    ) {
-        let mut room = Room::new();
-        let mut block = ShortLines::new(size, &mut room);
-        let of_lines = x.chunks(LANES * size).zip(lines.chunks_mut(LANES)).zip(losses.chunks_mut(LANES));
-        for (index, ((x, lines), losses)) in of_lines.enumerate() {
-            block.load(x);
-            let read = losses_of_block::<T, M>(&mut block, targets.part(index * LANES, losses.len()), losses);
-            write_lines((&read.maxima, &read.others), lines);
-        }
-    }
-
-    fn class_losses_of_some_lines<'a, T, M>(
-        x: &'a [T],
-        size: usize,
-        targets: ClassTargets<'a, T>,
-        lines: &'a [Line<T>],
-        losses: &'a mut [f64],
-    ) {
-        log_denominators(lines, losses);
-        let rows = x.chunks_exact(size).zip(lines);
-        for (i, (loss, (x, line))) in losses.iter_mut().zip(rows).enumerate() {
-            let Some(class) = targets.class(i) else {
-                *loss = 0.0;
-                continue;
-            };
-            let log_denominator = *loss;
-            if targets.smoothing.every == 0.0 {
-                let (high, low) = negative_log(x[class], line.max, log_denominator);
-                *loss = targets.weight_of(class) * (high + low);
-                continue;
-            }
-            let (mut of_target, mut of_all) = (Sum::default(), Sum::default());
-            let of_class = negative_log(x[class], line.max, log_denominator);
-            add_term::<T, M>(&mut of_target, (targets.weight_of(class), 1.0), of_class);
-            if is_double::<T>() {
-                for (c, &x) in x.iter().enumerate() {
-                    let negative_log = negative_log(x, line.max, log_denominator);
-                    add_term::<T, M>(&mut of_all, (targets.weight_of(c), 1.0), negative_log);
-                }
-            } else {
-                let (max, log) = (line.max.to_f64(), log_denominator);
-                of_all = match targets.weight {
-                    None => sum_of(x, |x| log - (x - max)),
-                    Some(weight) => sum_over([x, weight], |[x, weight]| weight * (log - (x - max))),
-                };
-            }
-            *loss = targets.smoothing.mixture::<M>(of_target, of_all);
-        }
-    }
-
-    /// The gradients of lines that were read before, without smoothing.
-    fn class_gradients_of_some_lines<'a, T, M>(
-        x: Option<&'a [T]>,
-        size: usize,
-        targets: ClassTargets<'a, T>,
-        lines: &'a [Line<T>],
-        upstream: Upstream<'a, T>,
-        out: &'a mut [T],
-    ) {
-        if are_short(size, lines.len()) {
-            let mut room = Room::new();
-            let mut block = ShortLines::new(size, &mut room);
-            for (index, lines) in lines.chunks(LANES).enumerate() {
-                let (first, count) = (index * LANES, lines.len());
-                let range = first * size..(first + count) * size;
-                let (targets, upstream) = (targets.part(first, count), upstream.part(first, count));
-                block.load(x.map_or(&out[range.clone()], |x| &x[range.clone()]));
-                let others = block.read_again::<M>(lines);
-                let classes = LaneClasses::new(targets.classes, targets.ignored);
-                gradients_of_block::<T, M>(&mut block, &classes, &others, targets, upstream);
-                block.store(&mut out[range]);
-            }
-            return;
-        }
-        for (i, (out, &Line { max, others })) in out.chunks_exact_mut(size).zip(lines).enumerate() {
-            let Some(class) = targets.class(i) else {
-                out.fill(T::zero());
-                continue;
-            };
-            let x = x.map(|x| &x[i * size..][..size]);
-            let factor = targets.factor(i, others, upstream);
-            let exponential = one_exponential::<T, M>(x.unwrap_or(out)[class], max);
-            scaled_exponentials::<T, M>(x, max, factor, out);
-            out[class] = T::from_f64(-factor * rest::<T>(exponential, others));
-        }
-    }
-
-    /// The same with smoothing.
-    fn smoothed_gradients_of_some_lines<'a, T, M>(
-        x: Option<&'a [T]>,
-        size: usize,
-        targets: ClassTargets<'a, T>,
-        lines: &'a [Line<T>],
-        upstream: Upstream<'a, T>,
-        out: &'a mut [T],
-    ) {
-        let Smoothing { target: on_target, every, total_weight, .. } = targets.smoothing;
-        for (i, offset, out) in pieces(size, out) {
-            let Some(class) = targets.class(i) else {
-                out.fill(T::zero());
-                continue;
-            };
-            exponentials_of_piece::<T, M>(x, i * size + offset, lines[i].max, out);
-            let (factor, others) = (upstream.of(i), lines[i].others);
-            let moved = on_target * targets.weight_of(class);
-            let gradient = |c: usize, exponential: T, moved_here: f64| {
-                let (weight, exponential) = (targets.weight_of(c), exponential.to_f64() / unit::<T>());
-                let own = every * weight + moved_here;
-                let of_others = every * total_weight.without(weight) + (moved - moved_here);
-                let terms = difference::<M>((exponential, of_others), (own, rest::<T>(exponential, others)));
-                T::from_f64(factor * (terms / (1.0 + others)))
-            };
-            let here = class.checked_sub(offset).filter(|&here| here < out.len());
-            let of_target = here.map(|here| gradient(class, out[here], moved));
-            if is_double::<T>() {
-                for (c, out) in out.iter_mut().enumerate() {
-                    *out = gradient(offset + c, *out, 0.0);
-                }
-            } else {
-                // p A - a: for f32, whose digits f64 has twice, that is enough.
-                let total = every * total_weight.total() + moved;
-                let (of_exponential, of_weight) = (factor * total / (1.0 + others) / unit::<T>(), -factor * every);
-                match targets.weight.map(|weight| &weight[offset..]) {
-                    None => {
-                        for out in out.iter_mut() {
-                            *out = T::from_f64(M::mul_add(out.to_f64(), of_exponential, of_weight));
-                        }
-                    }
-                    Some(weight) => {
-                        for (out, &weight) in out.iter_mut().zip(weight) {
-                            let of_weight = of_weight * weight.to_f64();
-                            *out = T::from_f64(M::mul_add(out.to_f64(), of_exponential, of_weight));
-                        }
-                    }
-                }
-            }
-            if let (Some(here), Some(of_target)) = (here, of_target) {
-                out[here] = of_target;
-            }
-        }
-    }
-
-    /// Reads the lines and computes their losses and gradients in one go, with one exponential an element. There
-    /// is no smoothing.
-    fn class_losses_and_gradients_of_some_lines<'a, T, M>(
-        x: &'a [T],
-        size: usize,
-        targets: ClassTargets<'a, T>,
-        upstream: Upstream<'a, T>,
-        losses: &'a mut [f64],
-        out: &'a mut [T],
-    ) {
-        if are_short(size, losses.len()) {
-            let mut room = Room::new();
-            let mut block = ShortLines::new(size, &mut room);
-            let in_and_out = x.chunks(LANES * size).zip(out.chunks_mut(LANES * size));
-            for (index, ((x, out), losses)) in in_and_out.zip(losses.chunks_mut(LANES)).enumerate() {
-                let (first, count) = (index * LANES, losses.len());
-                let (targets, upstream) = (targets.part(first, count), upstream.part(first, count));
-                block.load(x);
-                let read = losses_of_block::<T, M>(&mut block, targets, losses);
-                gradients_of_block::<T, M>(&mut block, &read.classes, &read.others, targets, upstream);
-                block.store(out);
-            }
-            return;
-        }
-        let mut lines = vec![Line::default(); losses.len()];
-        let in_and_out = x.chunks_exact(size).zip(out.chunks_exact_mut(size));
-        for (i, ((x, out), line)) in in_and_out.zip(&mut lines).enumerate() {
-            let excess;
-            (*line, excess) = exponentiate_line::<T, M>(x, out);
-            match targets.class(i) {
-                Some(class) => {
-                    let factor = targets.factor(i, line.others, upstream);
-                    let exponential = one_exponential::<T, M>(x[class], line.max);
-                    scale_exponentials::<T, M>(out, factor / excess);
-                    out[class] = T::from_f64(-factor * rest::<T>(exponential, line.others));
-                }
-                None => out.fill(T::zero()),
-            }
-        }
-        class_losses_of_some_lines(x, size, targets, &lines, losses);
-    }
-
-    fn probability_losses_of_some_lines<'a, T, M>(
-        x: &'a [T],
-        size: usize,
-        targets: ProbabilityTargets<'a, T>,
-        lines: &'a [Line<T>],
-        losses: &'a mut [f64],
-    ) {
-        log_denominators(lines, losses);
-        let of_lines = x.chunks_exact(size).zip(targets.probabilities.chunks_exact(size));
-        for ((loss, line), (x, probabilities)) in losses.iter_mut().zip(lines).zip(of_lines) {
-            let log_denominator = *loss;
-            let (mut of_target, mut of_all) = (Sum::default(), Sum::default());
-            // 0 log 0 = 0: a probability of 0 at a logit of -inf contributes nothing.
-            if is_double::<T>() {
-                for ((&x, &probability), &weight) in x.iter().zip(probabilities).zip(targets.weight) {
-                    let (probability, weight) = (probability.to_f64(), weight.to_f64());
-                    let negative_log = negative_log(x, line.max, log_denominator);
-                    if probability != 0.0 {
-                        add_term::<T, M>(&mut of_target, (weight, probability), negative_log);
-                    }
-                    if targets.smoothing.every != 0.0 {
-                        add_term::<T, M>(&mut of_all, (weight, 1.0), negative_log);
-                    }
-                }
-            } else {
-                let (max, log) = (line.max.to_f64(), log_denominator);
-                of_target = sum_over([x, probabilities, targets.weight], |[x, probability, weight]| {
-                    let term = weight * probability * (log - (x - max));
-                    if probability == 0.0 { 0.0 } else { term }
-                });
-                if targets.smoothing.every != 0.0 {
-                    of_all = sum_over([x, targets.weight], |[x, weight]| weight * (log - (x - max)));
-                }
-            }
-            *loss = match targets.smoothing {
-                Smoothing { every: 0.0, .. } => of_target.total(),
-                Smoothing { target: 0.0, .. } => targets.smoothing.mixture::<M>(Sum::default(), of_all),
-                smoothing => smoothing.mixture::<M>(of_target, of_all),
-            };
-        }
-    }
-
-    fn probability_gradients_of_some_lines<'a, T, M>(
-        x: Option<&'a [T]>,
-        size: usize,
-        targets: ProbabilityTargets<'a, T>,
-        lines: &'a [Line<T>],
-        upstream: Upstream<'a, T>,
-        out: &'a mut [T],
-    ) {
-        let Smoothing { target, every, .. } = targets.smoothing;
-        let share = |[probability, weight]: [f64; 2]| weight * (target * probability + every);
-        let mut total = Sum::default();
-        for (i, offset, out) in pieces(size, out) {
-            let (factor, Line { max, others }) = (upstream.of(i), lines[i]);
-            let probabilities = &targets.probabilities[i * size..(i + 1) * size];
-            if offset == 0 {
-                total = sum_over([probabilities, targets.weight], share);
-            }
-            let own_share = |c: usize| share([probabilities[c].to_f64(), targets.weight[c].to_f64()]);
-            let gradient = |exponential: f64, own: f64, of_others: f64| {
-                let terms = difference::<M>((exponential, of_others), (own, rest::<T>(exponential, others)));
-                T::from_f64(factor * (terms / (1.0 + others)))
-            };
-            let logits = x.map_or(&*out, |x| &x[i * size + offset..][..out.len()]);
-            let likeliest = if is_double::<T>() { None } else { position(logits, |x| x == max) };
-            exponentials_of_piece::<T, M>(x, i * size + offset, max, out);
-            if is_double::<T>() {
-                for (c, out) in out.iter_mut().enumerate() {
-                    let own = own_share(offset + c);
-                    *out = gradient(out.to_f64() / unit::<T>(), own, total.without(own));
-                }
-                continue;
-            }
-            // p A - a: for f32, whose digits f64 has twice, that is enough but for a p near 1.
-            let of_exponential = factor * total.total() / (1.0 + others) / unit::<T>();
-            let shares = probabilities[offset..].iter().zip(&targets.weight[offset..]);
-            for (out, (&probability, &weight)) in out.iter_mut().zip(shares) {
-                let own = share([probability.to_f64(), weight.to_f64()]);
-                *out = T::from_f64(M::mul_add(out.to_f64(), of_exponential, -factor * own));
-            }
-            if let Some(likeliest) = likeliest {
-                let c = offset + likeliest;
-                let mut of_others = sum_over([&probabilities[..c], &targets.weight[..c]], share);
-                of_others.add_sum(sum_over([&probabilities[c + 1..], &targets.weight[c + 1..]], share));
-                out[likeliest] = gradient(1.0, own_share(c), of_others.total());
-            }
-        }
-    }
-}
-
-/// The gradients of short lines without smoothing, in place of their exponentials in the block: p a for the other
-/// classes; for the target, minus what the others have together. Lines without a class get zeros.
-#[inline(always)]
-pub(crate) fn gradients_of_block<T: Float, M: MulAdd>(
-    block: &mut ShortLines<T>,
-    classes: &LaneClasses<T>,
-    others: &Lanes<f64>,
-    targets: ClassTargets<T>,
-    upstream: Upstream<T>,
-) {
-    let mut factors = [upstream.factor; LANES];
-    if targets.weight.is_some() || upstream.of_lines.is_some() {
-        for (i, factor) in factors.iter_mut().take(targets.classes.len()).enumerate() {
-            *factor = upstream.of(i) * targets.weight_of_line(i);
-        }
-    }
-    let (exponentials, mut of_targets) = (block.elements_of(classes), [T::zero(); LANES]);
-    for lane in 0..LANES {
-        factors[lane] /= 1.0 + others[lane];
-        let exponential = exponentials[lane].to_f64() / unit::<T>();
-        of_targets[lane] = T::from_f64(-factors[lane] * rest::<T>(exponential, others[lane]));
-    }
-    block.scale_and_replace::<M>(&factors, classes, &of_targets);
-    block.clear_without_class(classes);
-}
-
-/// What a block of short lines is found to hold.
-pub(crate) struct Read<T> {
-    pub classes: LaneClasses<T>,
-    pub maxima: Lanes<T>,
-    pub others: Lanes<f64>,
-}
-
-/// The losses of short lines without smoothing, whose logits in the block become exponentials.
-#[inline(always)]
-pub(crate) fn losses_of_block<T: Float, M: MulAdd>(
-    block: &mut ShortLines<T>,
-    targets: ClassTargets<T>,
-    losses: &mut [f64],
-) -> Read<T> {
-    let classes = LaneClasses::new(targets.classes, targets.ignored);
-    let of_targets = block.elements_of(&classes);
-    let (maxima, others) = block.read::<M>();
-    let mut lanes = [0.0; LANES];
-    for lane in 0..LANES {
-        let (high, low) =
-            negative_log(of_targets[lane], maxima[lane], log1p_of_positive::<T, M>(others[lane]));
-        lanes[lane] = if classes.has_class(lane) { high + low } else { 0.0 };
-    }
-    if targets.weight.is_some() {
-        for (i, loss) in lanes.iter_mut().take(losses.len()).enumerate() {
-            *loss *= targets.weight_of_line(i);
-        }
-    }
-    losses.copy_from_slice(&lanes[..losses.len()]);
-    Read { classes, maxima, others }
-}
-
-/// -ln p as a sum of two numbers. Both parts of it are positive, so nothing cancels.
+/// -ln p as a sum of two numbers.
 #[inline(always)]
 fn negative_log<T: Float>(x: T, max: T, log_denominator: f64) -> (f64, f64) {
     let (difference, low) = shifted(x, max);
@@ -488,7 +132,7 @@ fn difference<M: MulAdd>((a, b): (f64, f64), (c, d): (f64, f64)) -> f64 {
     sum.total()
 }
 
-/// The exponentials of a line without this one: (1 - p) (1 + others), without the cancellation.
+/// The exponentials of a row without this one: (1 - p) (1 + others), without the cancellation.
 #[inline(always)]
 fn rest<T: Float>(exponential: f64, others: f64) -> f64 {
     if !is_double::<T>() {
@@ -501,110 +145,386 @@ fn rest<T: Float>(exponential: f64, others: f64) -> f64 {
     if exponential == 1.0 { others } else { rest }
 }
 
-/// Reads all lines, and computes the loss of each; 0 where the target is ignored.
+/// g (p (A - a) - a (1 - p)) for a class with the exponential e, the coefficient a, and those A - a of the others.
+#[inline(always)]
+fn gradient<T: Float, M: MulAdd>(g: f64, e: f64, others: f64, a: f64, of_others: f64) -> T {
+    T::from_f64(g * (difference::<M>((e, of_others), (a, rest::<T>(e, others))) / (1.0 + others)))
+}
+
+/// The sums over each row of w q (-ln p) and, if that is asked for, of w (-ln p); without a q, only the latter.
+#[inline(always)]
+fn weighted_sums<T: Float, M: MulAdd, const L: usize>(
+    inputs: Inputs<T>,
+    max: &[T; L],
+    logs: &[f64; L],
+    is_smoothed: bool,
+) -> ([f64; L], [f64; L]) {
+    let (x, q, w) = (inputs.x(), inputs.beside, inputs.weight);
+    let (mut of_target, mut of_all) = ([0.0; L], [0.0; L]);
+    if is_double::<T>() {
+        let (mut targets, mut alls) = ([Sum::default(); L], [Sum::default(); L]);
+        for (i, &x) in x.iter().enumerate() {
+            let row = i % L;
+            let weight = w.get(i).map_or(1.0, |&w| w.to_f64());
+            let negative_log = negative_log(x, max[row], logs[row]);
+            // 0 log 0 = 0: a probability of 0 at a logit of -inf contributes nothing.
+            if let Some(q) = q.get(i).map(|&q| q.to_f64()).filter(|&q| q != 0.0) {
+                add_term::<T, M>(&mut targets[row], (weight, q), negative_log);
+            }
+            if is_smoothed {
+                add_term::<T, M>(&mut alls[row], (weight, 1.0), negative_log);
+            }
+        }
+        return (array(|row| targets[row].total()), array(|row| alls[row].total()));
+    }
+    let max: [f64; L] = array(|row| max[row].to_f64());
+    let negative_log = |row: usize, x: f64| logs[row] - (x - max[row]);
+    if !q.is_empty() {
+        let sums = sums::<T, 3, L>([x, q, w], |row, [x, q, w]| {
+            let term = w * q * negative_log(row, x);
+            if q == 0.0 { 0.0 } else { term }
+        });
+        of_target = array(|row| sums.of(row).total());
+    }
+    if is_smoothed {
+        let sums = match w {
+            [] => sums::<T, 1, L>([x], |row, [x]| negative_log(row, x)),
+            _ => sums::<T, 2, L>([x, w], |row, [x, w]| w * negative_log(row, x)),
+        };
+        of_all = array(|row| sums.of(row).total());
+    }
+    (of_target, of_all)
+}
+
+/// Losses of classes.
+#[derive(Clone, Copy)]
+struct ClassLosses<'a, T> {
+    targets: ClassTargets<'a, T>,
+}
+
+impl<T: Float> ClassLosses<'_, T> {
+    #[inline(always)]
+    fn losses<M: MulAdd, const L: usize>(
+        &self,
+        inputs: Inputs<T>,
+        classes: &Classes<T, L>,
+        max: &[T; L],
+        logs: &[f64; L],
+    ) -> [f64; L] {
+        let (weights, x) = (self.targets.weights(classes), classes.of(inputs.x()));
+        let mut losses = [0.0; L];
+        for row in 0..L {
+            let (high, low) = negative_log(x[row], max[row], logs[row]);
+            losses[row] = weights[row] * (high + low);
+        }
+        let smoothing = self.targets.smoothing;
+        if !smoothing.is_none() {
+            let (_, of_all) = weighted_sums::<T, M, L>(inputs, max, logs, true);
+            for row in 0..L {
+                let mut of_target = Sum::default();
+                let negative_log = negative_log(x[row], max[row], logs[row]);
+                add_term::<T, M>(&mut of_target, (weights[row], 1.0), negative_log);
+                losses[row] = smoothing.mixture::<M>(of_target.total(), of_all[row]);
+            }
+        }
+        array(|row| if classes.index[row] == NONE { 0.0 } else { losses[row] })
+    }
+}
+
+impl<T: Float> Formula<T> for ClassLosses<'_, T> {
+    type Found = f64;
+
+    #[inline(always)]
+    fn apply<M: MulAdd, const L: usize>(self, group: Group<T, f64>) {
+        let Group { first, inputs, outputs: Outputs { out, kept, found } } = group;
+        let read = read::<T, M, L>(inputs.x(), out);
+        let (classes, logs) = (self.targets.classes(first), read.log_denominators::<M>());
+        let losses = self.losses::<M, L>(inputs, &classes, &read.max, &logs);
+        found.copy_from_slice(&losses[..found.len()]);
+        read.keep(kept);
+    }
+}
+
+/// Losses and gradients of classes in one go, with one exponential an element. There is no smoothing.
+#[derive(Clone, Copy)]
+struct ClassLossesAndGradients<'a, T> {
+    targets: ClassTargets<'a, T>,
+    upstream: Upstream<'a, T>,
+}
+
+impl<T: Float> Formula<T> for ClassLossesAndGradients<'_, T> {
+    type Found = f64;
+
+    #[inline(always)]
+    fn apply<M: MulAdd, const L: usize>(self, group: Group<T, f64>) {
+        let Group { first, inputs, outputs: Outputs { out, found, .. } } = group;
+        let read = read::<T, M, L>(inputs.x(), out);
+        let (classes, logs) = (self.targets.classes(first), read.log_denominators::<M>());
+        let losses = ClassLosses { targets: self.targets };
+        let losses = losses.losses::<M, L>(inputs, &classes, &read.max, &logs);
+        found.copy_from_slice(&losses[..found.len()]);
+        // The maximum's exponential is exactly 1, whatever the overshoot.
+        let (x, e) = (classes.of(inputs.x()), classes.of(out));
+        let e: [f64; L] = array(|row| if x[row] == read.max[row] { 1.0 } else { read.plain(e[row]) });
+        let factors = factors(&self.targets, &self.upstream, first, &classes, &read.others);
+        let values = array(|row| T::from_f64(-factors[row] * rest::<T>(e[row], read.others[row])));
+        let given = Given { classes: &classes, values: &values };
+        scale::<T, M, L>(out, &array(|row| factors[row] / read.overshoot), Some(given));
+        clear_ignored(out, &classes);
+    }
+}
+
+/// What exponentials are multiplied by to become gradients, without smoothing: g w / (1 + others).
+#[inline(always)]
+fn factors<T: Float, const L: usize>(
+    targets: &ClassTargets<T>,
+    upstream: &Upstream<T>,
+    first: usize,
+    classes: &Classes<T, L>,
+    others: &[f64; L],
+) -> [f64; L] {
+    let (upstream, weights): ([f64; L], [f64; L]) = (upstream.of(first), targets.weights(classes));
+    array(|row| upstream[row] * weights[row] / (1.0 + others[row]))
+}
+
+/// Zeros where the target is ignored, whatever stands there.
+#[inline(always)]
+fn clear_ignored<T: Float, const L: usize>(out: &mut [T], classes: &Classes<T, L>) {
+    if !all(&classes.index, |class| class != NONE) {
+        map::<T, L>(None, out, |row, x| if classes.index[row] == NONE { T::zero() } else { x });
+    }
+}
+
+/// Gradients of classes, for rows that were read before.
+#[derive(Clone, Copy)]
+struct ClassGradients<'a, T> {
+    targets: ClassTargets<'a, T>,
+    upstream: Upstream<'a, T>,
+    summaries: &'a [Summary<T>],
+}
+
+/// The maxima of L rows that were read before, and the sums of their others.
+#[inline(always)]
+fn of_summaries<T: Float, const L: usize>(summaries: &[Summary<T>], first: usize) -> ([T; L], [f64; L]) {
+    let (mut max, mut others) = ([T::zero(); L], [0.0; L]);
+    for (row, summary) in summaries[first..].iter().take(L).enumerate() {
+        (max[row], others[row]) = (summary.max, summary.others);
+    }
+    (max, others)
+}
+
+impl<T: Float> Formula<T> for ClassGradients<'_, T> {
+    type Found = ();
+
+    #[inline(always)]
+    fn apply<M: MulAdd, const L: usize>(self, group: Group<T, ()>) {
+        let Group { first, inputs: Inputs { x, weight, .. }, outputs: Outputs { out, .. } } = group;
+        let classes: Classes<T, L> = self.targets.classes(first);
+        if all(&classes.index, |class| class == NONE) {
+            return out.fill(T::zero());
+        }
+        let (max, others) = of_summaries(self.summaries, first);
+        let e = exponentials_of::<T, M, L>(classes.of(x.unwrap_or(out)), &max);
+        if self.targets.smoothing.is_none() {
+            let factors = factors(&self.targets, &self.upstream, first, &classes, &others);
+            let values = array(|row| T::from_f64(-factors[row] * rest::<T>(e[row], others[row])));
+            let given = Given { classes: &classes, values: &values };
+            scaled_exponentials::<T, M, L>(x, &max, &factors, out, Some(given));
+            return clear_ignored(out, &classes);
+        }
+        let Smoothing { target: on_target, every, total_weight, .. } = self.targets.smoothing;
+        let (upstream, weights): ([f64; L], [f64; L]) =
+            (self.upstream.of(first), self.targets.weights(&classes));
+        let moved: [f64; L] = array(|row| on_target * weights[row]);
+        let values = array(|row| {
+            let (own, of_others) =
+                (every * weights[row] + moved[row], every * total_weight.without(weights[row]));
+            gradient::<T, M>(upstream[row], e[row], others[row], own, of_others)
+        });
+        let given = Given { classes: &classes, values: &values };
+        if is_double::<T>() {
+            exponentials::<T, M, L>(x, &max, out);
+            for (i, out) in out.iter_mut().enumerate() {
+                let (row, weight) = (i % L, weight.get(i).map_or(1.0, |&weight| weight.to_f64()));
+                let e = out.to_f64() / unit::<T>();
+                let of_others = every * total_weight.without(weight) + moved[row];
+                *out = gradient::<T, M>(upstream[row], e, others[row], every * weight, of_others);
+            }
+        } else {
+            // p A - a: for f32, whose digits f64 has twice, that is enough.
+            let (mut of_exponential, mut of_weight) = ([0.0; L], [0.0; L]);
+            for row in 0..L {
+                let total = every * total_weight.total() + moved[row];
+                of_exponential[row] = upstream[row] * total / (1.0 + others[row]) / unit::<T>();
+                of_weight[row] = -upstream[row] * every;
+            }
+            for piece in pieces::<L>(out.len()) {
+                let (x, out) = (x.map(|x| &x[piece.clone()]), &mut out[piece.clone()]);
+                exponentials::<T, M, L>(x, &max, out);
+                let plain = |row: usize, e: T| M::mul_add(e.to_f64(), of_exponential[row], of_weight[row]);
+                let weighted = |row: usize, e: T, weight: T| {
+                    M::mul_add(e.to_f64(), of_exponential[row], of_weight[row] * weight.to_f64())
+                };
+                match weight {
+                    [] => map::<T, L>(None, out, |row, e| T::from_f64(plain(row, e))),
+                    _ => zip::<T, L>(None, &weight[piece], out, None, |row, e, w| {
+                        T::from_f64(weighted(row, e, w))
+                    }),
+                }
+            }
+        }
+        given.put(out);
+        clear_ignored(out, &classes);
+    }
+}
+
+/// Losses of probabilities, which lie beside the logits.
+#[derive(Clone, Copy)]
+struct ProbabilityLosses {
+    smoothing: Smoothing,
+}
+
+impl<T: Float> Formula<T> for ProbabilityLosses {
+    type Found = f64;
+
+    #[inline(always)]
+    fn apply<M: MulAdd, const L: usize>(self, group: Group<T, f64>) {
+        let Group { inputs, outputs: Outputs { out, kept, found }, .. } = group;
+        let read = read::<T, M, L>(inputs.x(), out);
+        let (logs, smoothing) = (read.log_denominators::<M>(), self.smoothing);
+        let is_smoothed = !smoothing.is_none();
+        let (of_target, of_all) = weighted_sums::<T, M, L>(inputs, &read.max, &logs, is_smoothed);
+        read.keep(kept);
+        for (row, found) in found.iter_mut().enumerate() {
+            *found = match smoothing {
+                _ if !is_smoothed => of_target[row],
+                Smoothing { target: 0.0, .. } => smoothing.mixture::<M>(0.0, of_all[row]),
+                _ => smoothing.mixture::<M>(of_target[row], of_all[row]),
+            };
+        }
+    }
+}
+
+/// Gradients of probabilities, for rows that were read before.
+#[derive(Clone, Copy)]
+struct ProbabilityGradients<'a, T> {
+    smoothing: Smoothing,
+    upstream: Upstream<'a, T>,
+    summaries: &'a [Summary<T>],
+}
+
+impl<T: Float> Formula<T> for ProbabilityGradients<'_, T> {
+    type Found = ();
+
+    #[inline(always)]
+    fn apply<M: MulAdd, const L: usize>(self, group: Group<T, ()>) {
+        let Group { first, inputs: Inputs { x, beside: q, weight }, outputs: Outputs { out, .. } } = group;
+        let (max, others) = of_summaries::<T, L>(self.summaries, first);
+        let (upstream, Smoothing { target, every, .. }) = (self.upstream.of::<L>(first), self.smoothing);
+        let own = |[q, weight]: [f64; 2]| weight * (target * q + every);
+        let totals = sums::<T, 2, L>([q, weight], |_, terms| own(terms));
+        let likeliest = Classes::holding(x.unwrap_or(out), &max);
+        exponentials::<T, M, L>(x, &max, out);
+        if is_double::<T>() {
+            for (i, out) in out.iter_mut().enumerate() {
+                let (row, own) = (i % L, own([q[i].to_f64(), weight[i].to_f64()]));
+                let (e, of_others) = (out.to_f64() / unit::<T>(), totals.of(row).without(own));
+                *out = gradient::<T, M>(upstream[row], e, others[row], own, of_others);
+            }
+            return;
+        }
+        // p A - a: for f32, whose digits f64 has twice, that is enough but for a p near 1.
+        let of_others = sums_without([q, weight], &likeliest, |_, terms| own(terms));
+        let (q_there, weight_there) = (likeliest.of(q), likeliest.of(weight));
+        let values = array(|row| {
+            let own = own([q_there[row].to_f64(), weight_there[row].to_f64()]);
+            gradient::<T, M>(upstream[row], 1.0, others[row], own, of_others.of(row).total())
+        });
+        let of_exponential: [f64; L] =
+            array(|row| upstream[row] * totals.of(row).total() / (1.0 + others[row]) / unit::<T>());
+        let shares = out.as_chunks_mut::<L>().0.iter_mut().zip(q.as_chunks::<L>().0);
+        for ((out, q), weight) in shares.zip(weight.as_chunks::<L>().0) {
+            for row in 0..L {
+                let own = own([q[row].to_f64(), weight[row].to_f64()]);
+                let product = M::mul_add(out[row].to_f64(), of_exponential[row], -upstream[row] * own);
+                out[row] = T::from_f64(product);
+            }
+        }
+        Given { classes: &likeliest, values: &values }.put(out);
+    }
+}
+
+/// Reads all rows, and computes the loss of each; 0 where the target is ignored.
 pub(crate) fn class_losses<T: Float>(
     x: &[T],
-    size: usize,
+    rows: Rows,
     targets: ClassTargets<T>,
-    lines: &mut [Line<T>],
+    summaries: &mut [Summary<T>],
     losses: &mut [f64],
 ) {
-    if size == 0 {
-        read_lines(x, size, lines);
-        return losses.fill(0.0); // every target is ignored
-    }
-    let together = parallel::lines_in_chunk(size);
-    parallel::for_each_chunk_of_two(lines, together, losses, together, |index, lines, losses| {
-        let first = index * together;
-        let (x, targets) = (&x[first * size..][..lines.len() * size], targets.part(first, lines.len()));
-        if are_short(size, lines.len()) && targets.smoothing.every == 0.0 {
-            return class_losses_of_short_lines(x, size, targets, lines, losses);
-        }
-        read_some_lines(x, size, lines);
-        class_losses_of_some_lines(x, size, targets, lines, losses);
-    });
+    let inputs = Inputs { x: Some(x), beside: &[], weight: weight_of_smoothing(&targets) };
+    let outputs = Outputs { out: &mut [], kept: summaries, found: losses };
+    for_each_row(ClassLosses { targets }, rows, inputs, outputs);
+}
+
+/// Smoothing needs the weights of all classes; without it, those of the targets are looked up.
+fn weight_of_smoothing<'a, T>(targets: &ClassTargets<'a, T>) -> &'a [T] {
+    if targets.smoothing.is_none() { &[] } else { targets.weight.unwrap_or_default() }
 }
 
 /// The gradients of the logits `x`, or of those that `out` holds; exactly 0 where the target is ignored.
 pub(crate) fn class_gradients<T: Float>(
     x: Option<&[T]>,
-    size: usize,
+    rows: Rows,
     targets: ClassTargets<T>,
-    lines: &[Line<T>],
+    summaries: &[Summary<T>],
     upstream: Upstream<T>,
     out: &mut [T],
 ) {
-    let together = parallel::lines_in_chunk(size);
-    parallel::for_each_chunk(out, together * size.max(1), |index, out| {
-        let (first, count) = (index * together, out.len() / size);
-        let x = x.map(|x| &x[first * size..][..out.len()]);
-        let (targets, upstream) = (targets.part(first, count), upstream.part(first, count));
-        let lines = &lines[first..first + count];
-        if targets.smoothing.every == 0.0 {
-            class_gradients_of_some_lines(x, size, targets, lines, upstream, out);
-        } else {
-            smoothed_gradients_of_some_lines(x, size, targets, lines, upstream, out);
-        }
-    });
+    let inputs = Inputs { x, beside: &[], weight: weight_of_smoothing(&targets) };
+    let outputs = Outputs { out, kept: &mut [], found: &mut [] };
+    for_each_row(ClassGradients { targets, upstream, summaries }, rows, inputs, outputs);
 }
 
-/// The loss of each line, and the gradients without smoothing, from one pass over the logits.
+/// The loss of each row, and the gradients without smoothing, from one pass over the logits.
 pub(crate) fn class_losses_and_gradients<T: Float>(
     x: &[T],
-    size: usize,
+    rows: Rows,
     targets: ClassTargets<T>,
     upstream: Upstream<T>,
     losses: &mut [f64],
     out: &mut [T],
 ) {
-    if size == 0 {
-        return losses.fill(0.0); // every target is ignored
-    }
-    let together = parallel::lines_in_chunk(size);
-    parallel::for_each_chunk_of_two(out, together * size, losses, together, |index, out, losses| {
-        let first = index * together;
-        let x = &x[first * size..][..out.len()];
-        let (targets, upstream) = (targets.part(first, losses.len()), upstream.part(first, losses.len()));
-        class_losses_and_gradients_of_some_lines(x, size, targets, upstream, losses, out);
-    });
+    let inputs = Inputs { x: Some(x), beside: &[], weight: &[] };
+    let outputs = Outputs { out, kept: &mut [], found: losses };
+    for_each_row(ClassLossesAndGradients { targets, upstream }, rows, inputs, outputs);
 }
 
-/// Reads all lines, and computes the loss of each.
+/// Reads all rows, and computes the loss of each.
 pub(crate) fn probability_losses<T: Float>(
     x: &[T],
-    size: usize,
+    rows: Rows,
     targets: ProbabilityTargets<T>,
-    lines: &mut [Line<T>],
+    summaries: &mut [Summary<T>],
     losses: &mut [f64],
 ) {
-    if size == 0 {
-        read_lines(x, size, lines);
-        return losses.fill(0.0);
-    }
-    let together = parallel::lines_in_chunk(size);
-    parallel::for_each_chunk_of_two(lines, together, losses, together, |index, lines, losses| {
-        let range = index * together * size..(index * together + lines.len()) * size;
-        let (x, targets) = (&x[range.clone()], targets.part(range));
-        read_some_lines(x, size, lines);
-        probability_losses_of_some_lines(x, size, targets, lines, losses);
-    });
+    let ProbabilityTargets { probabilities, weight, smoothing } = targets;
+    let inputs = Inputs { x: Some(x), beside: probabilities, weight };
+    let outputs = Outputs { out: &mut [], kept: summaries, found: losses };
+    for_each_row(ProbabilityLosses { smoothing }, rows, inputs, outputs);
 }
 
 /// The gradients of the logits `x`, or of those that `out` holds.
 pub(crate) fn probability_gradients<T: Float>(
     x: Option<&[T]>,
-    size: usize,
+    rows: Rows,
     targets: ProbabilityTargets<T>,
-    lines: &[Line<T>],
+    summaries: &[Summary<T>],
     upstream: Upstream<T>,
     out: &mut [T],
 ) {
-    let together = parallel::lines_in_chunk(size);
-    parallel::for_each_chunk(out, together * size.max(1), |index, out| {
-        let (first, count) = (index * together, out.len() / size);
-        let range = first * size..first * size + out.len();
-        let (targets, upstream) = (targets.part(range.clone()), upstream.part(first, count));
-        let x = x.map(|x| &x[range]);
-        probability_gradients_of_some_lines(x, size, targets, &lines[first..first + count], upstream, out);
-    });
+    let ProbabilityTargets { probabilities, weight, smoothing } = targets;
+    let inputs = Inputs { x, beside: probabilities, weight };
+    let outputs = Outputs { out, kept: &mut [], found: &mut [] };
+    for_each_row(ProbabilityGradients { smoothing, upstream, summaries }, rows, inputs, outputs);
 }

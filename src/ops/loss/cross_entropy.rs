@@ -30,12 +30,11 @@ use crate::autograd::step::{Backward, Gradients, Step, StepContext};
 use crate::error::{Error, Result};
 use crate::float::Float;
 use crate::kernels::compensated::two_sum;
-use crate::kernels::rows::columns;
 use crate::kernels::rows::cross_entropy::{self as kernels, ProbabilityTargets, Smoothing, Upstream};
-use crate::kernels::rows::softmax::Line;
+use crate::kernels::rows::{Rows, Summary};
 use crate::kernels::scratch::{try_filled, zeros};
 use crate::ops::loss::{Reduction, Target, ToTarget};
-use crate::ops::softmax::{excess, placed};
+use crate::ops::softmax::{excess, rows_along};
 use crate::tensor::index::Indices;
 use crate::tensor::model::Tensor;
 use crate::tensor::shape::Shape;
@@ -177,37 +176,26 @@ impl<T: Float> CrossEntropyLoss<T> {
             // targets have no weight, however large the other part is.
             denominator = f64::NAN;
         }
-        let (inner, last) = placed_for(smoothing, shape, dim);
+        let (rows, last) = rows_along(shape, dim);
         let in_place = logits.detach().with_dims_last(&[last])?;
         let (x, targets) = (in_place.as_slice(), classes.targets(smoothing));
-        let (mut lines, mut gradient) = (Vec::new(), None);
+        let (mut summaries, mut gradient) = (Vec::new(), None);
         match self.factor_known_before(logits, denominator) {
             Some(factor) => {
-                let upstream = Upstream { factor, of_lines: None };
-                let of_lines = Tensor::compute(in_place.shape().clone(), |out| match inner {
-                    1 => kernels::class_losses_and_gradients(x, size, targets, upstream, &mut losses, out),
-                    _ => columns::class_losses_and_gradients(
-                        x,
-                        size,
-                        inner,
-                        targets,
-                        upstream,
-                        &mut losses,
-                        out,
-                    ),
+                let upstream = Upstream { factor, of_rows: None };
+                let gradients = Tensor::compute(in_place.shape().clone(), |out| {
+                    kernels::class_losses_and_gradients(x, rows, targets, upstream, &mut losses, out);
                 })?;
-                gradient = Some(of_lines.with_dims_back(&[last])?);
+                gradient = Some(gradients.with_dims_back(&[last])?);
             }
             None => {
-                lines.resize(losses.len(), Line::default());
-                match inner {
-                    1 => kernels::class_losses(x, size, targets, &mut lines, &mut losses),
-                    _ => columns::class_losses(x, size, inner, targets, &mut lines, &mut losses),
-                }
+                summaries.resize(losses.len(), Summary::default());
+                kernels::class_losses(x, rows, targets, &mut summaries, &mut losses);
             }
         }
         let value = reduce(losses, classes.target.shape(), self.reduction, denominator)?;
-        let rule = CrossEntropy { classes, smoothing, lines, denominator, reduction: self.reduction, dim };
+        let rule =
+            CrossEntropy { classes, smoothing, summaries, denominator, reduction: self.reduction, dim };
         Ok(Step::new(rule).saved_input(logits).saving_prepared(gradient).record(value))
     }
 
@@ -255,16 +243,17 @@ impl<T: Float> CrossEntropyLoss<T> {
         let positions = shape.without(dim);
         // Without classes there may be more positions than memory holds.
         let count = positions.elements();
-        let out_of_memory = |_| Error::OutOfMemory { bytes: count.saturating_mul(size_of::<Line<T>>()) };
-        let mut lines = try_filled(Line::default(), count).map_err(out_of_memory)?;
+        let out_of_memory = |_| Error::OutOfMemory { bytes: count.saturating_mul(size_of::<Summary<T>>()) };
+        let mut summaries = try_filled(Summary::default(), count).map_err(out_of_memory)?;
         let mut losses = try_filled(0.0, count).map_err(out_of_memory)?;
-        let x = logits.detach().with_dims_last(&[dim])?;
-        let probabilities = target.detach().with_dims_last(&[dim])?;
+        let (rows, last) = rows_along(shape, dim);
+        let x = logits.detach().with_dims_last(&[last])?;
+        let probabilities = target.detach().with_dims_last(&[last])?;
         let targets = probability_targets(&probabilities, &weight, smoothing);
-        kernels::probability_losses(x.as_slice(), size, targets, &mut lines, &mut losses);
+        kernels::probability_losses(x.as_slice(), rows, targets, &mut summaries, &mut losses);
         let denominator = losses.len() as f64;
         let value = reduce(losses, &positions, self.reduction, denominator)?;
-        let rule = SoftCrossEntropy { smoothing, lines, denominator, reduction: self.reduction, dim };
+        let rule = SoftCrossEntropy { smoothing, summaries, denominator, reduction: self.reduction, dim };
         let step = Step::new(rule).saved_input(logits).saved_input(&target).saved_input(&weight);
         Ok(step.record(value))
     }
@@ -291,44 +280,39 @@ fn probability_targets<'a, T: Float>(
 }
 
 /// The upstream gradients of the lines, from that of the reduced loss.
-fn upstream_of_lines<T: Float>(grad: &Tensor<T>, reduction: Reduction, denominator: f64) -> Upstream<'_, T> {
+fn upstream_of_rows<T: Float>(grad: &Tensor<T>, reduction: Reduction, denominator: f64) -> Upstream<'_, T> {
     match (reduction, grad.as_slice()) {
-        (Reduction::Mean, &[grad]) => Upstream { factor: grad.to_f64() / denominator, of_lines: None },
-        (Reduction::Sum, &[grad]) => Upstream { factor: grad.to_f64(), of_lines: None },
-        (_, of_lines) => Upstream { factor: 1.0, of_lines: Some(of_lines) },
+        (Reduction::Mean, &[grad]) => Upstream { factor: grad.to_f64() / denominator, of_rows: None },
+        (Reduction::Sum, &[grad]) => Upstream { factor: grad.to_f64(), of_rows: None },
+        (_, of_rows) => Upstream { factor: 1.0, of_rows: Some(of_rows) },
     }
 }
 
-/// How far apart a kernel finds the logits of a line, and the dim that has to be last for that. That for smoothing wants
-/// the classes last.
-fn placed_for(smoothing: Smoothing, shape: &Shape, dim: usize) -> (usize, usize) {
-    if smoothing.every == 0.0 { placed(shape, dim) } else { (1, dim) }
-}
-
-/// The gradient of the logits by a kernel that wants this dim to be the last. It overwrites their buffer if nobody
-/// else holds it.
+/// The gradient of the logits by a kernel that visits the rows along a dim. It overwrites their buffer if nobody else
+/// holds it.
 fn gradient_over<T: Float>(
     logits: Tensor<T>,
     dim: usize,
-    kernel: impl FnOnce(Option<&[T]>, &mut [T]),
+    kernel: impl FnOnce(Option<&[T]>, Rows, &mut [T]),
 ) -> Result<Tensor<T>> {
-    let mut x = logits.with_dims_last(&[dim])?;
+    let (rows, last) = rows_along(logits.shape(), dim);
+    let mut x = logits.with_dims_last(&[last])?;
     drop(logits);
     let gradient = match x.unique_mut() {
         Some(values) => {
-            kernel(None, values);
+            kernel(None, rows, values);
             x
         }
-        None => Tensor::compute(x.shape().clone(), |out| kernel(Some(x.as_slice()), out))?,
+        None => Tensor::compute(x.shape().clone(), |out| kernel(Some(x.as_slice()), rows, out))?,
     };
-    gradient.with_dims_back(&[dim])
+    gradient.with_dims_back(&[last])
 }
 
 /// The rule for class targets.
 struct CrossEntropy<T: Float> {
     classes: Classes<T>,
     smoothing: Smoothing,
-    lines: Vec<Line<T>>,
+    summaries: Vec<Summary<T>>,
     denominator: f64,
     reduction: Reduction,
     dim: usize,
@@ -353,13 +337,10 @@ impl<T: Float> Backward<T> for CrossEntropy<T> {
         if let Some(gradient) = step.take_prepared() {
             return Ok(self.scaled(gradient, grad.item()?)?.into());
         }
-        let (size, upstream) =
-            (logits.shape()[self.dim], upstream_of_lines(&grad, self.reduction, self.denominator));
+        let upstream = upstream_of_rows(&grad, self.reduction, self.denominator);
         let targets = self.classes.targets(self.smoothing);
-        let (inner, last) = placed_for(self.smoothing, logits.shape(), self.dim);
-        let gradient = gradient_over(logits, last, |x, out| match inner {
-            1 => kernels::class_gradients(x, size, targets, &self.lines, upstream, out),
-            _ => columns::class_gradients(x, size, inner, targets, &self.lines, upstream, out),
+        let gradient = gradient_over(logits, self.dim, |x, rows, out| {
+            kernels::class_gradients(x, rows, targets, &self.summaries, upstream, out);
         })?;
         Ok(gradient.into())
     }
@@ -420,7 +401,7 @@ impl<T: Float> CrossEntropy<T> {
 /// The rule for probability targets; the inputs are logits, target and weight.
 struct SoftCrossEntropy<T: Float> {
     smoothing: Smoothing,
-    lines: Vec<Line<T>>,
+    summaries: Vec<Summary<T>>,
     denominator: f64,
     reduction: Reduction,
     dim: usize,
@@ -451,11 +432,12 @@ impl<T: Float> Backward<T> for SoftCrossEntropy<T> {
                 if step.is_recording() {
                     return plain_gradient(logits, &smoothed()?.mul(&weights)?, &upstream, self.dim);
                 }
-                let probabilities = target.with_dims_last(&[self.dim])?;
+                let (_, last) = rows_along(shape, self.dim);
+                let probabilities = target.with_dims_last(&[last])?;
                 let targets = probability_targets(&probabilities, weight, self.smoothing);
-                let upstream = upstream_of_lines(&grad, self.reduction, self.denominator);
-                gradient_over(logits.clone(), self.dim, |x, out| {
-                    kernels::probability_gradients(x, shape[self.dim], targets, &self.lines, upstream, out);
+                let upstream = upstream_of_rows(&grad, self.reduction, self.denominator);
+                gradient_over(logits.clone(), self.dim, |x, rows, out| {
+                    kernels::probability_gradients(x, rows, targets, &self.summaries, upstream, out);
                 })
             })?
             .input(1, || losses()?.mul(&weights.mul(self.smoothing.target)?)?.mul(&upstreams()?))?
