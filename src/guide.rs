@@ -22,8 +22,8 @@
 //! 9. [Numerical truth](numerical_truth)
 //! 10. [Derivatives of derivatives](derivatives_of_derivatives)
 //! 11. [Writing your own operation](your_own_operation)
-//! 12. [Coming from PyTorch](coming_from_pytorch)
-//! 13. [Checking a gradient](checking_a_gradient)
+//! 12. [Checking a gradient](checking_a_gradient)
+//! 13. [Coming from PyTorch](coming_from_pytorch)
 //!
 //! For reference: [how the tape works](tape), [differences from PyTorch](differences), [accuracy], [memory].
 
@@ -43,8 +43,8 @@ macro_rules! references {
             "[09-numerical-truth.md]: crate::guide::numerical_truth\n",
             "[10-derivatives-of-derivatives.md]: crate::guide::derivatives_of_derivatives\n",
             "[11-writing-your-own-operation.md]: crate::guide::your_own_operation\n",
-            "[12-coming-from-pytorch.md]: crate::guide::coming_from_pytorch\n",
-            "[13-checking-a-gradient.md]: crate::guide::checking_a_gradient\n",
+            "[12-checking-a-gradient.md]: crate::guide::checking_a_gradient\n",
+            "[13-coming-from-pytorch.md]: crate::guide::coming_from_pytorch\n",
             "[tape.md]: crate::guide::tape\n",
             "[differences.md]: crate::guide::differences\n",
             "[accuracy.md]: crate::guide::accuracy\n",
@@ -79,8 +79,8 @@ chapter!(training, "08-training.md", "three_class_training.svg", "three_class_re
 chapter!(numerical_truth, "09-numerical-truth.md", "softmax_collapse.svg");
 chapter!(derivatives_of_derivatives, "10-derivatives-of-derivatives.md");
 chapter!(your_own_operation, "11-writing-your-own-operation.md");
-chapter!(coming_from_pytorch, "12-coming-from-pytorch.md");
-chapter!(checking_a_gradient, "13-checking-a-gradient.md");
+chapter!(checking_a_gradient, "12-checking-a-gradient.md");
+chapter!(coming_from_pytorch, "13-coming-from-pytorch.md");
 chapter!(tape, "tape.md");
 chapter!(differences, "differences.md");
 chapter!(accuracy, "accuracy.md");
