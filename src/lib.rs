@@ -82,7 +82,7 @@
 //! * `io`, with the feature `safetensors`: models and checkpoints in files that PyTorch reads and writes.
 //!
 //! The [`guide`] teaches how all of it works, in thirteen short chapters. For those who know PyTorch, there is
-//! [a table, call by call](guide::coming_from_pytorch).
+//! [a table, call by call](guide::chapter_13_pytorch).
 //!
 //! # Features
 //!
