@@ -16,8 +16,8 @@
 //!     println!("{}", loss.tape());               // every recorded step, in order
 //!     loss.backward()?;
 //!
-//!     println!("{loss}");                        // tensor(1.3337, grad_fn=<CrossEntropyBackward>)
-//!     println!("{}", logits.grad().unwrap());    // d loss / d logits, shape [6, 3]
+//!     println!("{loss}");                     // tensor(1.3337, grad_fn=<CrossEntropyBackward>)
+//!     println!("{}", logits.grad().unwrap()); // d loss / d logits, shape [6, 3]
 //! #   assert_eq!(loss.to_string(), "tensor(1.3337, grad_fn=<CrossEntropyBackward>)");
 //! #   assert_eq!(logits.grad().unwrap().shape(), &[6, 3]);
 //!     Ok(())
