@@ -89,6 +89,11 @@ macro_rules! chapter {
         // Tests and examples have no page here: what is a link in the repository looks like plain text.
         #[doc = "\n<style>.docblock a[href^='../tests'], .docblock a[href^='../examples'] \
             { color: inherit; pointer-events: none; }</style>"]
+        // Long calls in tables break rather than run out of the page.
+        #[doc = "\n<style>.docblock td code { overflow-wrap: anywhere; }</style>"]
+        // Pictures follow `prefers-color-scheme`: let them follow the theme that is chosen here.
+        #[doc = "\n<style>:root[data-theme='light'] .docblock img { color-scheme: light; } \
+            :root:not([data-theme='light']) .docblock img { color-scheme: dark; }</style>"]
         $(
             #[doc = "\n<script type=\"image/svg+xml\">"]
             #[doc = include_str!(concat!("../docs/", $picture))]
