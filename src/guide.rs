@@ -63,9 +63,9 @@ macro_rules! references {
             "[accuracy.md]: crate::guide::reference_accuracy\n",
             "[memory.md]: crate::guide::reference_memory\n",
             sources!(
-                "kernels/functions/mod.rs" "kernels/gather.rs" "kernels/parallel.rs" "kernels/rows/mod.rs"
+                "kernels/functions/mod.rs" "kernels/gather.rs" "kernels/rows/mod.rs"
                 "kernels/rows/softmax.rs" "kernels/rows/cross_entropy.rs"
-                "tensor/model.rs" "tensor/buffer.rs" "tensor/index.rs"
+                "tensor/model.rs" "tensor/index.rs"
                 "autograd/step.rs" "autograd/tape.rs" "autograd/backward.rs" "autograd/gradcheck.rs"
                 "autograd/observe/mod.rs" "autograd/observe/anomaly.rs" "autograd/observe/pictures.rs"
                 "ops/unary.rs" "ops/binary.rs" "ops/reduce.rs" "ops/softmax.rs" "ops/gather.rs"

@@ -148,6 +148,10 @@ fn places_in_the_source_are_links_in_the_order_of_the_floors() {
         }
         assert!(highest > 0, "{document}");
     }
+    let (_, files) = guide.split_once("sources!(\n").unwrap();
+    for file in files.split(')').next().unwrap().split_whitespace() {
+        assert!(root.join("src").join(file.trim_matches('"')).exists(), "src/guide.rs: {file}");
+    }
 }
 
 #[test]
