@@ -12,12 +12,12 @@
 //!     ]).requires_grad();
 //!     let target = [0, 1, 0, 2, 2, 0];
 //!
-//!     let loss = logits.cross_entropy(target)?;    // log_softmax -> gather -> mean, in one step
-//!     println!("{}", loss.tape());                 // every recorded step, in order
+//!     let loss = logits.cross_entropy(target)?;  // log_softmax -> gather -> mean, in one step
+//!     println!("{}", loss.tape());               // every recorded step, in order
 //!     loss.backward()?;
 //!
-//!     println!("{loss}");                          // tensor(1.3337, grad_fn=<CrossEntropyBackward>)
-//!     println!("{}", logits.grad().unwrap());      // d loss / d logits, shape [6, 3]
+//!     println!("{loss}");                     // tensor(1.3337, grad_fn=<CrossEntropyBackward>)
+//!     println!("{}", logits.grad().unwrap()); // d loss / d logits, shape [6, 3]
 //! #   assert_eq!(loss.to_string(), "tensor(1.3337, grad_fn=<CrossEntropyBackward>)");
 //! #   assert_eq!(logits.grad().unwrap().shape(), &[6, 3]);
 //!     Ok(())
@@ -26,7 +26,7 @@
 //!
 //! # Training a model
 //!
-//! A model is a struct, [`parameters!`] names what is trained, an optimizer updates it in place:
+//! A model is a struct. [`parameters!`] lists the fields that are trained, and an optimizer updates them in place:
 //!
 //! ```
 //! use rand::SeedableRng;
@@ -52,7 +52,8 @@
 //!     let labels = [0, 1, 1, 0];
 //!
 //!     let mut rng = ChaCha8Rng::seed_from_u64(0);
-//!     let mut model = Mlp { hidden: Linear::new(2, 16, &mut rng)?, output: Linear::new(16, 2, &mut rng)? };
+//!     let hidden = Linear::new(2, 16, &mut rng)?;
+//!     let mut model = Mlp { hidden, output: Linear::new(16, 2, &mut rng)? };
 //!     let mut optimizer = Adam::new(0.05);
 //!     for _ in 0..100 {
 //!         model.zero_grad();
@@ -66,41 +67,42 @@
 //!
 //! # Finding your way
 //!
-//! * [`Tensor`] is the one type that holds numbers: `f32` by default, `f64` too. Its methods are the
-//!   operations, under the names that PyTorch gives them. [`Indices`] holds integers, [`Mask`] booleans.
-//! * [`Tensor::backward`] and [`grad`] compute gradients, of any order. [`Tensor::tape`] shows what will
-//!   be played, and [`Tape::observe`] draws it, with what each step computed.
-//! * [`CrossEntropyLoss`], [`NllLoss`] and the losses among the methods of [`Tensor`] compare with a target.
-//! * [`Backward`] is the trait for your own operations; the built-in ones use no other. [`gradcheck()`] compares
-//!   a rule with finite differences; [`find_non_finite`] names the step at which a nan begins.
+//! From the ground up, in the order of the source, in which each floor uses only those below it:
 //!
-//! The kit, which uses nothing but the public interface of the rest:
-//!
-//! * [`nn`]: layers, initialisation, and [`Parameters`](nn::Parameters), which optimizers and files see of a model.
-//! * [`optim`]: SGD, Adam, AdamW, L-BFGS, schedules of the learning rate, clipping.
+//! * `error`, `float`: [`Error`] and [`Result`], and [`Float`], which is `f32` or `f64`.
+//! * `kernels`: loops over slices, which know nothing of tensors.
+//! * `tensor`: [`Tensor`] is the one type that holds numbers, [`Indices`] holds integers, [`Mask`] booleans.
+//! * `autograd`: [`Tensor::backward`] and [`grad`] compute gradients, of any order. [`Tensor::tape`] lists the
+//!   recorded steps; [`Tape::observe`] draws them, with what each step computed. [`find_non_finite`] names the step
+//!   at which a nan begins. [`Backward`] is the trait of all operations, yours too, and [`gradcheck()`] compares it
+//!   with finite differences.
+//! * `ops`: the operations are methods of [`Tensor`], under PyTorch's names. [`CrossEntropyLoss`] and [`NllLoss`]
+//!   have options; [`accuracy`] and [`error_rate`] judge a classifier.
 //! * [`data`]: tables, splits, folds, batches, standardisation.
+//! * [`nn`]: layers, initial weights, and [`Parameters`](nn::Parameters), the view that optimizers and files have
+//!   of a model.
+//! * [`optim`]: SGD, Adam, AdamW, L-BFGS, schedules of the learning rate, clipping.
 //! * `io`, with the feature `safetensors`: models and checkpoints in files that PyTorch reads and writes.
 //!
-//! The [`guide`] teaches how all of it works, in thirteen short chapters. For those who know PyTorch, there is
-//! [a table, call by call](guide::coming_from_pytorch).
+//! The last four use only the public interface of the others. The [`guide`] explains how all of it works, in
+//! thirteen short chapters; the last one is [a table for those who know PyTorch](guide::chapter_13_pytorch).
 //!
 //! # Features
 //!
 //! | feature | what it adds |
 //! |---|---|
-//! | `rayon` (default) | several threads: as many as there are processors, or as `RAYON_NUM_THREADS` says. Those that help stay awake for a millisecond in case that there is more to do. The results are the same bits without it |
+//! | `rayon` (default) | several threads: as many as there are processors, or as `RAYON_NUM_THREADS` says. A helping thread stays awake for a millisecond after its work, in case that more follows. The results are the same bits without it |
 //! | `safetensors` | the module `io` |
 //! | `ndarray` | conversions from and to the arrays of the `ndarray` crate |
 //! | `serde` | tensors and the state of optimizers in any format of serde |
 //!
 //! # Conventions
 //!
-//! * Named methods return a [`Result`] whose [`Error`] carries the facts. The operators `+ - * /` panic with
-//!   the same message instead; they are the one exception.
+//! * Methods return a [`Result`], whose [`Error`] has the facts. Only the operators `+ - * /` panic, with the same
+//!   message.
 //! * Dims are `isize` and count from the end when negative. Reductions take `..` for all dims, one dim, or an
 //!   array, and [`keepdim`] leaves the reduced dims in place.
-//! * Literals are `f32` in [`Tensor::new`]; `Tensor::from` follows Rust's own rule, by which a bare float literal
-//!   is `f64`.
+//! * Literals are `f32` in [`Tensor::new`]. In `Tensor::from` Rust's own rule holds: a bare float literal is `f64`.
 //! * Losses and log-probabilities are in nats.
 //! * Random numbers come from a generator that the caller passes in.
 //! * The same program gives the same bits on any number of threads.
