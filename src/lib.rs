@@ -137,8 +137,8 @@ pub use instances::instances;
 pub use kernels::simd::{Instructions, instructions, set_instructions};
 pub use ops::metrics::{accuracy, error_rate};
 pub use ops::{
-    Conv2dOptions, CrossEntropyLoss, HeightWidth, MaxPool2dOptions, NllLoss, Operand, Reduction, Target,
-    ToTarget,
+    BceWithLogitsLoss, Conv2dOptions, CrossEntropyLoss, HeightWidth, KlDivLoss, MaxPool2dOptions, MseLoss,
+    NllLoss, Operand, Reduction, Target, ToTarget,
 };
 pub use tensor::buffer::{live_bytes, recycled_bytes, release_recycled_memory, set_recycled_memory_limit};
 pub use tensor::index::{Indices, Integer, ToIndices};

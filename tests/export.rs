@@ -142,9 +142,9 @@ fn every_built_in_step_says_its_formula() -> Result<()> {
         x.cross_entropy(&labels)?,
         x.cross_entropy(&x)?,
         x.nll_loss(&labels)?,
-        x.mse_loss(&x, Default::default())?,
-        x.binary_cross_entropy_with_logits(&x, Default::default())?,
-        x.kl_div(&x, Default::default())?,
+        x.mse_loss(&x)?,
+        x.binary_cross_entropy_with_logits(&x)?,
+        x.kl_div(&x)?,
         x.reshape([1, 1, 2, 2])?.conv2d(&x.reshape([1, 1, 2, 2])?, None, Conv2dOptions::new())?,
         x.reshape([1, 1, 2, 2])?.max_pool2d(2)?,
     ];

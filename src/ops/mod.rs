@@ -19,5 +19,7 @@ mod unary;
 
 pub use binary::Operand;
 pub use conv::{Conv2dOptions, HeightWidth};
-pub use loss::{CrossEntropyLoss, NllLoss, Reduction, Target, ToTarget};
+pub use loss::{
+    BceWithLogitsLoss, CrossEntropyLoss, KlDivLoss, MseLoss, NllLoss, Reduction, Target, ToTarget,
+};
 pub use pool::MaxPool2dOptions;

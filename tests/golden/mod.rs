@@ -152,7 +152,7 @@ impl Attributes {
     /// `reduction`, the mean if absent; none if it is a word that PyTorch does not know.
     pub fn reduction(&self) -> Option<Reduction> {
         match self.text("reduction") {
-            Some("none") => Some(Reduction::None),
+            Some("none") => Some(Reduction::Unreduced),
             Some("sum") => Some(Reduction::Sum),
             Some("mean") | None => Some(Reduction::Mean),
             Some(_) => None,

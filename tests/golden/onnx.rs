@@ -87,7 +87,7 @@ impl<T: Float> Node<T> {
     /// The second output of a cross entropy is log_softmax over dim 1.
     fn loss(&self) -> Outcome<T> {
         let reduction = match self.attributes.text("reduction") {
-            Some("none") => Reduction::None,
+            Some("none") => Reduction::Unreduced,
             Some("sum") => Reduction::Sum,
             _ => Reduction::Mean,
         };

@@ -4,11 +4,9 @@ use crate::autograd::grad_mode::is_grad_enabled;
 use crate::error::{Error, Result};
 use crate::float::Float;
 use crate::kernels::compensated::Sum;
-use crate::kernels::elementwise::map;
-use crate::kernels::reduce::sum_of_wide;
 use crate::kernels::rows::cross_entropy::{ClassTargets, Smoothing};
-use crate::ops::loss::Reduction;
 use crate::tensor::index::Indices;
+use crate::tensor::mask::Mask;
 use crate::tensor::model::Tensor;
 use crate::tensor::shape::{Shape, Split};
 
@@ -36,9 +34,9 @@ pub(super) fn check_weight<T: Float>(
     }
 }
 
-/// Class targets that fit their input.
+/// Class targets that fit their input, as a rule saves them. Kernels get them as [`ClassTargets`], which borrow.
 #[derive(Clone)]
-pub(super) struct Classes<T: Float> {
+pub(super) struct SavedTargets<T: Float> {
     /// The class of every position, in the order of the input without its class dim.
     pub target: Indices,
     pub ignore_index: Option<i64>,
@@ -46,7 +44,7 @@ pub(super) struct Classes<T: Float> {
     pub weight: Option<Tensor<T>>,
 }
 
-impl<T: Float> Classes<T> {
+impl<T: Float> SavedTargets<T> {
     /// Checks shapes, ranges and weights.
     pub fn new(
         op: &'static str,
@@ -69,7 +67,7 @@ impl<T: Float> Classes<T> {
         }
         target.check_range(op, ("target", "a class"), shape[dim], ignore_index)?;
         let target = if is_single { target.reshape(positions)? } else { target };
-        Ok(Classes { target, ignore_index, weight: weight.cloned() })
+        Ok(SavedTargets { target, ignore_index, weight: weight.cloned() })
     }
 
     /// The class of a position; none if it is ignored.
@@ -82,7 +80,7 @@ impl<T: Float> Classes<T> {
         self.weight.as_ref().map_or(T::one(), |weight| weight.as_slice()[class])
     }
 
-    /// The same for a kernel.
+    /// The view of a kernel.
     pub fn targets(&self, smoothing: Smoothing) -> ClassTargets<'_, T> {
         let (classes, weight) = (self.target.as_slice(), self.weight.as_ref().map(Tensor::as_slice));
         // No class is negative: the least of all numbers ignores nothing.
@@ -100,37 +98,9 @@ impl<T: Float> Classes<T> {
     }
 
     /// Where the target is ignored, in the shape of the positions.
-    pub fn ignored(&self) -> crate::tensor::mask::Mask {
+    pub fn ignored(&self) -> Mask {
         let ignored = (0..self.target.len()).map(|position| self.class(position).is_none());
-        crate::tensor::mask::Mask::from_parts(self.target.shape().clone(), ignored.collect())
-    }
-}
-
-/// The losses of all positions, reduced and rounded; `denominator` is what the mean divides by.
-pub(super) fn reduce<T: Float>(
-    losses: Vec<f64>,
-    positions: &Shape,
-    reduction: Reduction,
-    denominator: f64,
-) -> Result<Tensor<T>> {
-    let single = |value: f64| Tensor::compute(Shape::scalar(), |out| out.fill(T::from_f64(value)));
-    match reduction {
-        Reduction::Sum => single(sum_of_wide::<T>(&losses)),
-        Reduction::Mean => single(sum_of_wide::<T>(&losses) / denominator),
-        Reduction::None => Tensor::compute(positions.clone(), |out| map(&losses, out, T::from_f64)),
-    }
-}
-
-/// The gradient of every position's loss, from the gradient of the reduced loss; in the shape of the
-/// positions, or a single value for all of them.
-pub(super) fn upstream_of_positions<T: Float>(
-    grad: &Tensor<T>,
-    reduction: Reduction,
-    denominator: f64,
-) -> Result<Tensor<T>> {
-    match reduction {
-        Reduction::None | Reduction::Sum => Ok(grad.clone()),
-        Reduction::Mean => grad.div(denominator),
+        Mask::from_parts(self.target.shape().clone(), ignored.collect())
     }
 }
 

@@ -24,7 +24,8 @@
 //! where A - a is the sum of the other coefficients and 1 - p that of the other probabilities, both
 //! without cancellation. Backward keeps the logits' buffer and two numbers a position.
 
-use super::classes::{Classes, check_weight, class_dim, reduce, upstream_of_positions};
+use super::classes::{SavedTargets, check_weight, class_dim, class_zero};
+use super::reduction::{Reduced, Reduction};
 use crate::autograd::grad_mode::is_grad_enabled;
 use crate::autograd::step::{Backward, Gradients, Step, StepContext};
 use crate::error::{Error, Result};
@@ -34,9 +35,10 @@ use crate::kernels::rows::columns;
 use crate::kernels::rows::cross_entropy::{self as kernels, ProbabilityTargets, Smoothing, Upstream};
 use crate::kernels::rows::softmax::Line;
 use crate::kernels::scratch::{try_filled, zeros};
-use crate::ops::loss::{Reduction, Target, ToTarget};
+use crate::ops::loss::{Target, ToTarget};
 use crate::ops::softmax::{excess, placed};
 use crate::tensor::index::Indices;
+use crate::tensor::mask::Mask;
 use crate::tensor::model::Tensor;
 use crate::tensor::shape::Shape;
 
@@ -135,7 +137,7 @@ impl<T: Float> CrossEntropyLoss<T> {
 
     /// The loss of logits of shape (C), (N, C) or (N, C, d1, ..). Targets are classes, in that shape
     /// without the class dim, or probabilities, in that shape. The result is a single value, or for
-    /// [`Reduction::None`] has the shape of the logits without the class dim.
+    /// [`Reduction::Unreduced`] has the shape of the logits without the class dim.
     ///
     /// Probabilities are used as they are: they need not sum to 1. They get a gradient too, and with
     /// them so does the weight.
@@ -167,7 +169,7 @@ impl<T: Float> CrossEntropyLoss<T> {
         target: Indices,
     ) -> Result<Tensor<T>> {
         let shape = logits.shape();
-        let classes = Classes::new(op, shape, dim, target, self.weight.as_ref(), self.ignore_index)?;
+        let classes = SavedTargets::new(op, shape, dim, target, self.weight.as_ref(), self.ignore_index)?;
         let size = shape[dim];
         let smoothing = smoothing(self.label_smoothing, size, self.weight.as_ref());
         let mut losses = zeros(classes.target.len());
@@ -206,8 +208,9 @@ impl<T: Float> CrossEntropyLoss<T> {
                 }
             }
         }
-        let value = reduce(losses, classes.target.shape(), self.reduction, denominator)?;
-        let rule = CrossEntropy { classes, smoothing, lines, denominator, reduction: self.reduction, dim };
+        let reduced = Reduced { reduction: self.reduction, denominator };
+        let value = reduced.value(losses, classes.target.shape())?;
+        let rule = CrossEntropy { classes, smoothing, lines, reduced, dim };
         Ok(Step::new(rule).saved_input(logits).saving_prepared(gradient).record(value))
     }
 
@@ -224,7 +227,7 @@ impl<T: Float> CrossEntropyLoss<T> {
             _ if !pays || self.label_smoothing > 0.0 => None,
             Reduction::Mean => Some(1.0 / denominator),
             Reduction::Sum => Some(1.0),
-            Reduction::None => None,
+            Reduction::Unreduced => None,
         }
     }
 
@@ -262,9 +265,9 @@ impl<T: Float> CrossEntropyLoss<T> {
         let probabilities = target.detach().with_dims_last(&[dim])?;
         let targets = probability_targets(&probabilities, &weight, smoothing);
         kernels::probability_losses(x.as_slice(), size, targets, &mut lines, &mut losses);
-        let denominator = losses.len() as f64;
-        let value = reduce(losses, &positions, self.reduction, denominator)?;
-        let rule = SoftCrossEntropy { smoothing, lines, denominator, reduction: self.reduction, dim };
+        let reduced = Reduced { reduction: self.reduction, denominator: losses.len() as f64 };
+        let value = reduced.value(losses, &positions)?;
+        let rule = SoftCrossEntropy { smoothing, lines, reduced, dim };
         let step = Step::new(rule).saved_input(logits).saved_input(&target).saved_input(&weight);
         Ok(step.record(value))
     }
@@ -288,15 +291,6 @@ fn probability_targets<'a, T: Float>(
     smoothing: Smoothing,
 ) -> ProbabilityTargets<'a, T> {
     ProbabilityTargets { probabilities: probabilities.as_slice(), weight: weight.as_slice(), smoothing }
-}
-
-/// The upstream gradients of the lines, from that of the reduced loss.
-fn upstream_of_lines<T: Float>(grad: &Tensor<T>, reduction: Reduction, denominator: f64) -> Upstream<'_, T> {
-    match (reduction, grad.as_slice()) {
-        (Reduction::Mean, &[grad]) => Upstream { factor: grad.to_f64() / denominator, of_lines: None },
-        (Reduction::Sum, &[grad]) => Upstream { factor: grad.to_f64(), of_lines: None },
-        (_, of_lines) => Upstream { factor: 1.0, of_lines: Some(of_lines) },
-    }
 }
 
 /// How far apart a kernel finds the logits of a line, and the dim that has to be last for that. That for smoothing wants
@@ -326,11 +320,10 @@ fn gradient_over<T: Float>(
 
 /// The rule for class targets.
 struct CrossEntropy<T: Float> {
-    classes: Classes<T>,
+    classes: SavedTargets<T>,
     smoothing: Smoothing,
     lines: Vec<Line<T>>,
-    denominator: f64,
-    reduction: Reduction,
+    reduced: Reduced,
     dim: usize,
 }
 
@@ -339,8 +332,8 @@ impl<T: Float> Backward<T> for CrossEntropy<T> {
         "CrossEntropy"
     }
     fn formula(&self) -> &'static str {
-        match self.reduction {
-            Reduction::None => "yᵢ = −ln softmax(xᵢ)[target]",
+        match self.reduced.reduction {
+            Reduction::Unreduced => "yᵢ = −ln softmax(xᵢ)[target]",
             Reduction::Sum => "y = Σᵢ −ln softmax(xᵢ)[target]",
             Reduction::Mean => "y = mean of −ln softmax(xᵢ)[target]",
         }
@@ -353,8 +346,7 @@ impl<T: Float> Backward<T> for CrossEntropy<T> {
         if let Some(gradient) = step.take_prepared() {
             return Ok(self.scaled(gradient, grad.item()?)?.into());
         }
-        let (size, upstream) =
-            (logits.shape()[self.dim], upstream_of_lines(&grad, self.reduction, self.denominator));
+        let (size, upstream) = (logits.shape()[self.dim], self.reduced.upstream_in_f64(&grad));
         let targets = self.classes.targets(self.smoothing);
         let (inner, last) = placed_for(self.smoothing, logits.shape(), self.dim);
         let gradient = gradient_over(logits, last, |x, out| match inner {
@@ -379,14 +371,13 @@ impl<T: Float> CrossEntropy<T> {
         if factor.is_finite() || !ignored.any() {
             return Ok(gradient);
         }
-        let ignored =
-            crate::tensor::mask::Mask::from_vec(ignored.to_vec(), kept(gradient.shape(), self.dim))?;
+        let ignored = Mask::from_vec(ignored.to_vec(), kept(gradient.shape(), self.dim))?;
         gradient.masked_fill(&ignored, 0.0)
     }
 
     /// The plain formula in recorded operations.
     fn recorded_gradient(&self, logits: &Tensor<T>, grad: &Tensor<T>) -> Result<Tensor<T>> {
-        let upstream = upstream_of_positions(grad, self.reduction, self.denominator)?;
+        let upstream = self.reduced.upstream(grad)?;
         let coefficients = self.coefficients(logits.shape())?;
         let ignored = self.classes.ignored();
         if !ignored.any() {
@@ -395,7 +386,7 @@ impl<T: Float> CrossEntropy<T> {
         // Neither a nan among the logits of an ignored position nor the upstream gradient of a mean over
         // nothing kept may enter the recorded steps: their own derivatives would be nan too.
         let upstream = upstream.broadcast_to(ignored.shape())?.masked_fill(&ignored, 0.0)?;
-        let ignored = crate::tensor::mask::Mask::from_vec(ignored.to_vec(), kept(logits.shape(), self.dim))?;
+        let ignored = Mask::from_vec(ignored.to_vec(), kept(logits.shape(), self.dim))?;
         let logits = logits.masked_fill(&ignored, 0.0)?;
         plain_gradient(&logits, &coefficients, &upstream, self.dim)
     }
@@ -406,7 +397,7 @@ impl<T: Float> CrossEntropy<T> {
         Tensor::compute_on_zeros(shape.clone(), |out| {
             for (position, class) in (0..self.classes.target.len()).map(|i| (i, self.classes.class(i))) {
                 let Some(class) = class else { continue };
-                let (start, step) = super::classes::class_zero(split, position);
+                let (start, step) = class_zero(split, position);
                 for c in 0..split.size {
                     let share = if c == class { self.smoothing.target } else { 0.0 };
                     let coefficient = self.classes.weight_of(c).to_f64() * (share + self.smoothing.every);
@@ -421,8 +412,7 @@ impl<T: Float> CrossEntropy<T> {
 struct SoftCrossEntropy<T: Float> {
     smoothing: Smoothing,
     lines: Vec<Line<T>>,
-    denominator: f64,
-    reduction: Reduction,
+    reduced: Reduced,
     dim: usize,
 }
 
@@ -431,8 +421,8 @@ impl<T: Float> Backward<T> for SoftCrossEntropy<T> {
         "CrossEntropy"
     }
     fn formula(&self) -> &'static str {
-        match self.reduction {
-            Reduction::None => "yᵢ = −Σ target · ln softmax(xᵢ)",
+        match self.reduced.reduction {
+            Reduction::Unreduced => "yᵢ = −Σ target · ln softmax(xᵢ)",
             Reduction::Sum => "y = Σᵢ −Σ target · ln softmax(xᵢ)",
             Reduction::Mean => "y = mean of −Σ target · ln softmax(xᵢ)",
         }
@@ -440,7 +430,7 @@ impl<T: Float> Backward<T> for SoftCrossEntropy<T> {
     fn backward(&self, step: StepContext<T>, grad: Tensor<T>) -> Result<Gradients> {
         let (logits, target, weight) = (step.input(0)?, step.input(1)?, step.input(2)?);
         let shape = logits.shape();
-        let upstream = upstream_of_positions(&grad, self.reduction, self.denominator)?;
+        let upstream = self.reduced.upstream(&grad)?;
         let weights = weight.reshape(class_shape(shape, self.dim))?;
         let upstreams = || over_classes(&upstream, shape, self.dim);
         // d l / d a, in the logits' shape: -ln p.
@@ -453,7 +443,7 @@ impl<T: Float> Backward<T> for SoftCrossEntropy<T> {
                 }
                 let probabilities = target.with_dims_last(&[self.dim])?;
                 let targets = probability_targets(&probabilities, weight, self.smoothing);
-                let upstream = upstream_of_lines(&grad, self.reduction, self.denominator);
+                let upstream = self.reduced.upstream_in_f64(&grad);
                 gradient_over(logits.clone(), self.dim, |x, out| {
                     kernels::probability_gradients(x, shape[self.dim], targets, &self.lines, upstream, out);
                 })
