@@ -70,7 +70,9 @@
 //!   operations, under the names that PyTorch gives them. [`Indices`] holds integers, [`Mask`] booleans.
 //! * [`Tensor::backward`] and [`grad`] compute gradients, of any order. [`Tensor::tape`] shows what will
 //!   be played, and [`Tape::observe`] draws it, with what each step computed.
-//! * [`CrossEntropyLoss`], [`NllLoss`] and the losses among the methods of [`Tensor`] compare with a target.
+//! * The losses compare with a target: each is a method that gives the mean, such as [`Tensor::cross_entropy`], and a
+//!   builder with the options, such as [`CrossEntropyLoss`].
+//! * [`memory`] says what is held, [`instructions`] what the processor is asked for.
 //! * [`Backward`] is the trait for your own operations; the built-in ones use no other. [`gradcheck()`] compares
 //!   a rule with finite differences; [`find_non_finite`] names the step at which a nan begins.
 //!
@@ -134,18 +136,41 @@ pub use error::{Difference, Error, Result};
 pub use float::{DType, Float};
 #[doc(hidden)]
 pub use instances::instances;
-pub use kernels::simd::{Instructions, instructions, set_instructions};
 pub use ops::metrics::{accuracy, error_rate};
 pub use ops::{
     BceWithLogitsLoss, Conv2dOptions, CrossEntropyLoss, HeightWidth, KlDivLoss, MaxPool2dOptions, MseLoss,
     NllLoss, Operand, Reduction, Target, ToTarget,
 };
-pub use tensor::buffer::{live_bytes, recycled_bytes, release_recycled_memory, set_recycled_memory_limit};
 pub use tensor::index::{Indices, Integer, ToIndices};
 pub use tensor::mask::Mask;
-pub use tensor::model::{Tensor, live_nodes};
+pub use tensor::model::Tensor;
 pub use tensor::nested::{Literal, Nested};
 pub use tensor::shape::{Dims, KeepDim, ResolvedDims, Shape, ToSizes, keepdim};
+
+/// What tensors and graphs hold in memory, and large buffers that wait to be used again.
+///
+/// ```
+/// use tapegrad::{Tensor, memory};
+/// let x = Tensor::<f32>::zeros([1000, 10])?.requires_grad();
+/// assert_eq!((memory::live_bytes(), memory::live_nodes()), (40_000, 1));
+/// # Ok::<(), tapegrad::Error>(())
+/// ```
+pub mod memory {
+    pub use crate::tensor::buffer::{live_bytes, recycled_bytes, release_recycled, set_recycled_limit};
+    pub use crate::tensor::model::live_nodes;
+}
+
+/// Which instructions of the processor the kernels use.
+///
+/// ```
+/// use tapegrad::instructions::{self, Instructions};
+/// instructions::choose(Instructions::Baseline)?; // the same bits on every x86-64 processor
+/// assert_eq!(instructions::chosen(), Instructions::Baseline);
+/// # Ok::<(), tapegrad::Error>(())
+/// ```
+pub mod instructions {
+    pub use crate::kernels::simd::{Instructions, choose, chosen};
+}
 
 /// The README's code blocks run as tests too.
 #[doc = include_str!("../README.md")]

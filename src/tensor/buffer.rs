@@ -17,11 +17,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// The bytes of all buffers that are alive, for [`live_bytes`].
 static LIVE_BYTES: AtomicUsize = AtomicUsize::new(0);
 
-/// The bytes that all tensors and saved values of this process hold at the moment, those that wait to be
-/// recycled not included.
+/// The bytes that all tensors and saved values of this process hold at the moment, without those that wait
+/// to be used again.
 ///
 /// What a training loop holds between two steps should not grow; this number and
-/// [`live_nodes`](crate::live_nodes) are how to see whether it does.
+/// [`live_nodes`](crate::memory::live_nodes) are how to see whether it does.
 pub fn live_bytes() -> usize {
     LIVE_BYTES.load(Relaxed)
 }
@@ -133,7 +133,7 @@ fn zeros<T: Float>(length: usize) -> Result<Memory<T>> {
     };
     // What waits on the shelves may be what is missing.
     let zeros = attempt().or_else(|()| {
-        release_recycled_memory();
+        release_recycled();
         attempt().map_err(out_of_memory)
     });
     zeros.map(SmallVec::from_vec)
@@ -238,8 +238,8 @@ fn for_each_shelf(mut f: impl FnMut(&mut dyn AnyShelf)) {
 ///
 /// Buffers of 32 KiB and more are kept when the last tensor that uses them goes, because fresh memory is
 /// several times slower to write to. They go back to the system when they have not been asked for while
-/// 1000 others came back, when there are more than [the limit](set_recycled_memory_limit), and on
-/// [`release_recycled_memory`].
+/// 1000 others came back, when there are more than [the limit](set_recycled_limit), and on
+/// [`release_recycled`].
 pub fn recycled_bytes() -> usize {
     let mut total = 0;
     for_each_shelf(|shelf| total += shelf.bytes());
@@ -247,13 +247,13 @@ pub fn recycled_bytes() -> usize {
 }
 
 /// Gives all buffers that wait to be used again back to the system.
-pub fn release_recycled_memory() {
+pub fn release_recycled() {
     for_each_shelf(|shelf| shelf.clear());
 }
 
 /// How many bytes of buffers may wait to be used again, for each precision; 1 GiB unless set. Beyond a new
 /// limit the oldest leave when the next one comes. With 0, nothing is kept.
-pub fn set_recycled_memory_limit(bytes: usize) {
+pub fn set_recycled_limit(bytes: usize) {
     for_each_shelf(|shelf| shelf.set_limit(bytes));
 }
 

@@ -296,7 +296,7 @@ impl<T: Float> Tensor<T> {
 }
 
 /// How many nodes (leaves and recorded steps) are alive in this process; see also
-/// [`live_bytes`](crate::live_bytes).
+/// [`live_bytes`](crate::memory::live_bytes).
 pub fn live_nodes() -> usize {
     // The dropped ones first, as nodes may come and go meanwhile.
     let dropped = DROPPED_NODES.load(Acquire);
