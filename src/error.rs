@@ -392,6 +392,16 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// The refusal of an argument that was converted on behalf of another operation, in the name of that one.
+    pub(crate) fn of_call(self, op: &'static str) -> Error {
+        match self {
+            Error::Argument { name, value, allowed, .. } => Error::Argument { op, name, value, allowed },
+            other => other,
+        }
+    }
+}
+
 /// How a saved state differs from what is to be restored; see [`Error::StateMismatch`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

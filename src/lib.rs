@@ -125,10 +125,11 @@ pub mod io;
 pub mod nn;
 pub mod optim;
 
-pub use autograd::backward::{GradOptions, backward, find_non_finite, grad};
+pub use autograd::backward::{GradOptions, backward, grad};
 pub use autograd::grad_mode::{enable_grad, is_grad_enabled, no_grad};
 pub use autograd::gradcheck::{GradCheck, gradcheck, gradgradcheck};
-pub use autograd::observe::anomaly::{NonFinite, StepPart};
+pub use autograd::observe::hook::StepPart;
+pub use autograd::observe::non_finite::{NonFinite, find_non_finite};
 pub use autograd::observe::values::ValueRange;
 pub use autograd::step::{Backward, Gradients, Step, StepContext};
 pub use autograd::tape::{Tape, TapeEntry};
@@ -145,7 +146,7 @@ pub use tensor::index::{Indices, Integer, ToIndices};
 pub use tensor::mask::Mask;
 pub use tensor::model::Tensor;
 pub use tensor::nested::{Literal, Nested};
-pub use tensor::shape::{Dims, KeepDim, ResolvedDims, Shape, ToSizes, keepdim};
+pub use tensor::shape::{Dims, KeepDim, Shape, ToSizes, keepdim};
 
 /// What tensors and graphs hold in memory, and large buffers that wait to be used again.
 ///

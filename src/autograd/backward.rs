@@ -1,7 +1,7 @@
-//! Playing the tape in reverse: `backward`, `grad`, and the search for what is not finite.
+//! Playing the tape in reverse: `backward` and `grad`.
 
 use crate::autograd::grad_mode::enable_grad;
-use crate::autograd::observe::anomaly::{NonFinite, Watched, watch_gradient, watching};
+use crate::autograd::observe::hook;
 use crate::autograd::tape::{linearise, place_of};
 use crate::error::{Error, Result};
 use crate::float::Float;
@@ -165,39 +165,6 @@ pub fn grad<T: Float>(
         .collect()
 }
 
-/// Runs a computation and its backward pass, and names the first step whose value, or else whose
-/// gradient, is nan or infinite. None if everything is finite.
-///
-/// The closure computes the loss; its gradients are computed but not added to any leaf. Only steps
-/// have names: a parameter that holds a nan shows in the first step that uses it.
-///
-/// ```
-/// # use tapegrad::{find_non_finite, Tensor};
-/// let x = Tensor::new([1.0, 0.0]).requires_grad();
-/// let found = find_non_finite(|| x.sqrt()?.sum(..))?.unwrap();
-/// assert_eq!(found.to_string(), "SqrtBackward: the gradient of input 0, of shape [2], is inf at [1]");
-/// let found = find_non_finite(|| x.log()?.sum(..))?.unwrap();
-/// assert_eq!(found.to_string(), "Log: the value, of shape [2], is -inf at [1]");
-/// # Ok::<(), tapegrad::Error>(())
-/// ```
-///
-/// # Errors
-/// What the closure returns, and as [`Tensor::backward`].
-pub fn find_non_finite<T: Float>(
-    computation: impl FnOnce() -> Result<Tensor<T>>,
-) -> Result<Option<NonFinite>> {
-    let op = "find_non_finite";
-    let (loss, found) = watching(Watched::Forward, computation);
-    if found.is_some() {
-        return Ok(found);
-    }
-    let loss = loss?;
-    let roots = roots(op, &[&loss], &GradOptions::new())?;
-    let request = Request { op, roots, wanted: None, retain: false, recording: false };
-    let (played, found) = watching(Watched::Backward, || play(request));
-    played.map(|_| found)
-}
-
 /// Nodes with their upstream gradients.
 type Roots<'a> = SmallVec<[(&'a Arc<Node>, AnyTensor); 1]>;
 
@@ -312,7 +279,7 @@ pub(crate) fn play(request: Request<'_, '_>) -> Result<Found> {
             let Some(place) = place_of(&nodes, input).filter(|&place| on_the_way.is_needed(place)) else {
                 continue;
             };
-            watch_gradient(step, index, &result);
+            hook::gradient(step, index, &result);
             if !recording {
                 detach(&mut result);
             }

@@ -1,7 +1,7 @@
 //! Recording a step and its rule: what every operation, built in or user-defined, is made of.
 
 use crate::autograd::grad_mode::is_grad_enabled;
-use crate::autograd::observe::anomaly::watch_value;
+use crate::autograd::observe::hook;
 use crate::error::{Error, Result};
 use crate::float::Float;
 use crate::tensor::model::{
@@ -141,9 +141,9 @@ impl<'a, T: Float, R: Backward<T>> Step<'a, T, R> {
     /// requires a gradient or inside [`no_grad`](crate::no_grad).
     pub fn record(self, mut output: Tensor<T>) -> Tensor<T> {
         let name = self.rule.name();
-        watch_value(name, &output);
         output.forget_node();
         if !is_grad_enabled() || self.inputs.iter().all(|input| input.node.is_none()) {
+            hook::value(name, None, &output);
             return output;
         }
         // Saved without their edges, which the node has: an output that held its own node would be a
@@ -160,7 +160,7 @@ impl<'a, T: Float, R: Backward<T>> Step<'a, T, R> {
         }
         let recorded = Recorded { rule: Arc::new(SavedStep { rule: self.rule, saved }), inputs };
         let node = Node::step(output.shape().clone(), T::DTYPE, name, recorded);
-        crate::autograd::observe::values::note(node.id, output.as_slice());
+        hook::value(name, Some(node.id), &output);
         output.with_node(Some(Arc::new(node)))
     }
 }

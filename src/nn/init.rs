@@ -70,14 +70,14 @@ pub fn fans(shape: impl Into<Shape>) -> Result<(usize, usize)> {
 }
 
 pub(super) fn fans_of(op: &'static str, shape: &Shape) -> Result<(usize, usize)> {
-    shape.checked_elements(op)?;
+    let product = shape.iter().try_fold(1usize, |product, &size| product.checked_mul(size.max(1)));
+    if product.is_none_or(|product| product > isize::MAX as usize / 8) {
+        return Err(Error::TooLarge { op, shape: shape.to_vec() });
+    }
     match shape[..] {
         [outputs, inputs, ref kernel @ ..] => {
-            let pixels = Shape::from(kernel).checked_elements(op)?;
-            let times = |size: usize| {
-                size.checked_mul(pixels).ok_or_else(|| Error::TooLarge { op, shape: shape.to_vec() })
-            };
-            Ok((times(inputs)?, times(outputs)?))
+            let pixels: usize = kernel.iter().product();
+            Ok((inputs * pixels, outputs * pixels))
         }
         _ => {
             let expected = "at least 2: outputs, inputs";

@@ -117,7 +117,7 @@ impl<T: Float> Embedding<T> {
     /// was replaced by a single value; [`Error::TooLarge`], [`Error::OutOfMemory`].
     pub fn lookup(&self, indices: impl ToIndices) -> Result<Tensor<T>> {
         let op = "Embedding";
-        let indices = indices.to_indices(op)?;
+        let indices = Indices::new(indices)?;
         let [count, ref width @ ..] = self.weight.shape()[..] else {
             let (what, expected, shape) = ("the weight", "2", self.weight.shape().to_vec());
             return Err(Error::Rank { op, what, expected, shape });

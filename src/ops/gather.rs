@@ -8,7 +8,7 @@ use crate::autograd::step::{Backward, Gradients, Step, StepContext};
 use crate::error::{Error, Result};
 use crate::float::Float;
 use crate::kernels::gather::{Walk, add_blocks, select_blocks};
-use crate::tensor::index::{Indices, ToIndices};
+use crate::tensor::index::{Indices, ToIndices, indices};
 use crate::tensor::model::Tensor;
 use crate::tensor::shape::Shape;
 
@@ -31,7 +31,7 @@ impl<T: Float> Tensor<T> {
     /// [`Error::Rank`] or [`Error::Shape`] for an index of another rank, or larger in another dim.
     pub fn gather(&self, dim: isize, index: impl ToIndices) -> Result<Self> {
         let op = "gather";
-        let (dim, index) = (self.shape().dim(op, dim)?, index.to_indices(op)?);
+        let (dim, index) = (self.shape().dim_of(op, dim)?, indices(op, index)?);
         let walk = walk(op, self.shape(), dim, &index)?;
         let value = Tensor::compute(index.shape().clone(), |out| {
             if let Some(walk) = walk {
@@ -50,7 +50,7 @@ impl<T: Float> Tensor<T> {
     /// As [`gather`](Tensor::gather), and [`Error::Shape`] if the index is larger than the source.
     pub fn scatter_add(&self, dim: isize, index: impl ToIndices, source: &Tensor<T>) -> Result<Self> {
         let op = "scatter_add";
-        let (dim, index) = (self.shape().dim(op, dim)?, index.to_indices(op)?);
+        let (dim, index) = (self.shape().dim_of(op, dim)?, indices(op, index)?);
         let walk = walk(op, self.shape(), dim, &index)?;
         let fits = |(&index, &source): (&usize, &usize)| index <= source;
         // The part of the source that the index covers.
@@ -98,7 +98,7 @@ impl<T: Float> Tensor<T> {
     /// index with more than one dim; [`Error::Shape`] for other than one index into a single value.
     pub fn index_select(&self, dim: isize, index: impl ToIndices) -> Result<Self> {
         let op = "index_select";
-        let (dim, index) = (self.shape().dim(op, dim)?, index.to_indices(op)?);
+        let (dim, index) = (self.shape().dim_of(op, dim)?, indices(op, index)?);
         if index.rank() > 1 {
             let shape = index.shape().to_vec();
             return Err(Error::Rank { op, what: "the index", expected: "1", shape });

@@ -26,7 +26,7 @@ impl<T: Float> Tensor<T> {
             let (what, expected) = ("a tensor", "at least 1 (use stack for single values)");
             return Err(Error::Rank { op, what, expected, shape: scalar.shape().to_vec() });
         }
-        let dim = first.shape().dim(op, dim)?;
+        let dim = first.shape().dim_of(op, dim)?;
         let mut sizes = Vec::with_capacity(tensors.len());
         for tensor in tensors {
             if is_skipped(tensor) && first.rank() != 1 {
@@ -94,7 +94,7 @@ impl<T: Float> Tensor<T> {
         if self.rank() == 0 {
             return Err(Error::Rank { op, what: "the tensor", expected: "at least 1", shape: vec![] });
         }
-        let dim = self.shape().dim(op, dim)?;
+        let dim = self.shape().dim_of(op, dim)?;
         let size = self.shape()[dim];
         let from_front = if start < 0 { start.checked_add_unsigned(size) } else { Some(start) };
         let range = from_front.and_then(|start| usize::try_from(start).ok()).and_then(|start| {
@@ -121,7 +121,7 @@ impl<T: Float> Tensor<T> {
     /// As [`narrow`](Tensor::narrow).
     pub fn slice(&self, dim: isize, range: impl RangeBounds<usize>) -> Result<Self> {
         let op = "slice";
-        let size = *self.shape().get(self.shape().dim(op, dim)?).unwrap_or(&0);
+        let size = *self.shape().get(self.shape().dim_of(op, dim)?).unwrap_or(&0);
         let start = match range.start_bound() {
             Bound::Included(&start) => start,
             Bound::Excluded(&start) => start.saturating_add(1),
@@ -149,7 +149,7 @@ impl<T: Float> Tensor<T> {
         if self.rank() == 0 {
             return Err(Error::Rank { op, what: "the tensor", expected: "at least 1", shape: vec![] });
         }
-        let dim = self.shape().dim(op, dim)?;
+        let dim = self.shape().dim_of(op, dim)?;
         let size = self.shape()[dim];
         let start = wrap_dim(op, index, size).map_err(|_| Error::OutOfRange {
             op,

@@ -66,7 +66,7 @@ impl<T: Float> Tensor<T> {
     /// [`Error::DimOutOfRange`], [`Error::OutOfMemory`].
     pub fn transpose(&self, dim0: isize, dim1: isize) -> Result<Self> {
         let op = "transpose";
-        let (dim0, dim1) = (self.shape().dim(op, dim0)?, self.shape().dim(op, dim1)?);
+        let (dim0, dim1) = (self.shape().dim_of(op, dim0)?, self.shape().dim_of(op, dim1)?);
         let mut order: SmallVec<[usize; 4]> = (0..self.rank()).collect();
         if self.rank() > 0 {
             order.swap(dim0, dim1);
@@ -87,7 +87,7 @@ impl<T: Float> Tensor<T> {
         }
         let mut order: SmallVec<[usize; 4]> = SmallVec::new();
         for &dim in dims {
-            let dim = self.shape().dim(op, dim)?;
+            let dim = self.shape().dim_of(op, dim)?;
             if order.contains(&dim) {
                 return Err(Error::RepeatedDim { op, dim });
             }

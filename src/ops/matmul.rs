@@ -174,7 +174,7 @@ fn multiply<T: Float>(
         let shape: Shape = a_batch.iter().copied().chain([rows, columns]).collect();
         return multiply(op, &flat, false, b, b_transposed)?.reshape(shape);
     }
-    let batch = a_batch.broadcast(op, &b_batch)?;
+    let batch = a_batch.broadcast_of(op, &b_batch)?;
     let shape: Shape = batch.iter().copied().chain([rows, columns]).collect();
     shape.checked_elements(op)?;
     let a_strides: Vec<usize> =

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::float::Float;
-use crate::tensor::index::ToIndices;
+use crate::tensor::index::{ToIndices, indices};
 use crate::tensor::model::Tensor;
 
 /// The share of positions whose greatest score is the right class: logits (or probabilities) of shape
@@ -21,7 +21,7 @@ use crate::tensor::model::Tensor;
 /// [`Error::OutOfRange`] for a target that is no class, [`Error::EmptyReduction`] for no classes.
 pub fn accuracy<T: Float>(logits: &Tensor<T>, target: impl ToIndices) -> Result<f64> {
     let op = "accuracy";
-    let target = target.to_indices(op)?;
+    let target = indices(op, target)?;
     let shape = logits.shape();
     if shape.is_empty() {
         let expected = "at least 1: (C), (N, C) or (N, C, d1, ..)";

@@ -158,7 +158,7 @@ impl<T: Float> Tensor<T> {
     /// [`Error::DimOutOfRange`], [`Error::Argument`] if the dim has fewer than `k` elements.
     pub fn topk(&self, k: usize, dim: isize) -> Result<Indices> {
         let op = "topk";
-        let dim = self.shape().dim(op, dim)?;
+        let dim = self.shape().dim_of(op, dim)?;
         let Split { outer, size, inner } = self.shape().split_at_dim(dim);
         if k > size {
             let value = format!("{k} along a dim of size {size}");

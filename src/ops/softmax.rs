@@ -27,7 +27,7 @@ impl<T: Float> Tensor<T> {
     /// [`Error::DimOutOfRange`](crate::Error::DimOutOfRange),
     /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
     pub fn softmax(&self, dim: isize) -> Result<Self> {
-        let dim = self.shape().dim("softmax", dim)?;
+        let dim = self.shape().dim_of("softmax", dim)?;
         let value = by_lines(dim, [self], |[x], size, inner, out| match inner {
             1 => kernels::softmax_lines(x, size, out),
             _ => columns::softmax(x, size, inner, out),
@@ -42,7 +42,7 @@ impl<T: Float> Tensor<T> {
     /// [`Error::DimOutOfRange`](crate::Error::DimOutOfRange),
     /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
     pub fn log_softmax(&self, dim: isize) -> Result<Self> {
-        let dim = self.shape().dim("log_softmax", dim)?;
+        let dim = self.shape().dim_of("log_softmax", dim)?;
         let value = by_lines(dim, [self], |[x], size, inner, out| match inner {
             1 => kernels::log_softmax_lines(x, size, out),
             _ => columns::log_softmax(x, size, inner, out),

@@ -28,7 +28,7 @@ impl Indices {
     /// # Errors
     /// [`Error::Argument`] for an integer that `i64` cannot hold.
     pub fn new(values: impl ToIndices) -> Result<Self> {
-        values.to_indices("Indices::new")
+        indices("Indices::new", values)
     }
 
     /// From values in row-major order.
@@ -126,7 +126,7 @@ impl Indices {
     /// Those of [`Tensor::index_select`](crate::Tensor::index_select).
     pub fn index_select(&self, dim: isize, index: impl ToIndices) -> Result<Self> {
         let op = "index_select";
-        let (dim, index) = (self.shape.dim(op, dim)?, index.to_indices(op)?);
+        let (dim, index) = (self.shape.dim_of(op, dim)?, indices(op, index)?);
         if index.rank() > 1 {
             let shape = index.shape().to_vec();
             return Err(Error::Rank { op, what: "the index", expected: "1", shape });
@@ -228,12 +228,17 @@ pub trait ToIndices {
     ///
     /// # Errors
     /// [`Error::Argument`] for an integer that `i64` cannot hold.
-    fn to_indices(self, op: &'static str) -> Result<Indices>;
+    fn to_indices(self) -> Result<Indices>;
 }
 
-fn collect<I: Integer>(op: &'static str, shape: Shape, values: &[I]) -> Result<Indices> {
+/// The integers for an operation, which the error names.
+pub(crate) fn indices(op: &'static str, values: impl ToIndices) -> Result<Indices> {
+    values.to_indices().map_err(|error| error.of_call(op))
+}
+
+fn collect<I: Integer>(shape: Shape, values: &[I]) -> Result<Indices> {
     let too_large = |value: I| Error::Argument {
-        op,
+        op: "to_indices",
         name: "an index",
         value: value.to_text(),
         allowed: "within the range of i64",
@@ -247,44 +252,44 @@ impl<A: Nested> ToIndices for A
 where
     A::Element: Integer,
 {
-    fn to_indices(self, op: &'static str) -> Result<Indices> {
+    fn to_indices(self) -> Result<Indices> {
         let (shape, values) = flatten(self);
-        collect(op, shape, &values)
+        collect(shape, &values)
     }
 }
 
 impl<I: Integer> ToIndices for &[I] {
-    fn to_indices(self, op: &'static str) -> Result<Indices> {
-        collect(op, self.len().into(), self)
+    fn to_indices(self) -> Result<Indices> {
+        collect(self.len().into(), self)
     }
 }
 
 impl<I: Integer, const N: usize> ToIndices for &[I; N] {
-    fn to_indices(self, op: &'static str) -> Result<Indices> {
-        self[..].to_indices(op)
+    fn to_indices(self) -> Result<Indices> {
+        self[..].to_indices()
     }
 }
 
 impl<I: Integer> ToIndices for Vec<I> {
-    fn to_indices(self, op: &'static str) -> Result<Indices> {
-        self[..].to_indices(op)
+    fn to_indices(self) -> Result<Indices> {
+        self[..].to_indices()
     }
 }
 
 impl<I: Integer> ToIndices for &Vec<I> {
-    fn to_indices(self, op: &'static str) -> Result<Indices> {
-        self[..].to_indices(op)
+    fn to_indices(self) -> Result<Indices> {
+        self[..].to_indices()
     }
 }
 
 impl ToIndices for Indices {
-    fn to_indices(self, _op: &'static str) -> Result<Indices> {
+    fn to_indices(self) -> Result<Indices> {
         Ok(self)
     }
 }
 
 impl ToIndices for &Indices {
-    fn to_indices(self, _op: &'static str) -> Result<Indices> {
+    fn to_indices(self) -> Result<Indices> {
         Ok(self.clone())
     }
 }

@@ -16,7 +16,7 @@ pub(super) fn class_dim(op: &'static str, shape: &Shape, chosen: Option<isize>) 
         let (what, expected) = ("the input", "at least 1: (C), (N, C) or (N, C, d1, ..)");
         return Err(Error::Rank { op, what, expected, shape: vec![] });
     }
-    shape.dim(op, chosen.unwrap_or(if shape.len() == 1 { 0 } else { 1 }))
+    shape.dim_of(op, chosen.unwrap_or(if shape.len() == 1 { 0 } else { 1 }))
 }
 
 /// Checks that a weight has one entry for each class.

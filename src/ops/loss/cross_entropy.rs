@@ -155,7 +155,7 @@ impl<T: Float> CrossEntropyLoss<T> {
             let value = self.label_smoothing.to_string();
             return Err(Error::Argument { op, name: "label_smoothing", value, allowed: "in [0, 1]" });
         }
-        match target.to_target(op)? {
+        match target.to_target().map_err(|error| error.of_call(op))? {
             Target::Classes(target) => self.forward_classes(op, logits, dim, target),
             Target::Probabilities(target) => self.forward_probabilities(op, logits, dim, target),
         }

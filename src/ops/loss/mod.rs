@@ -39,29 +39,29 @@ pub trait ToTarget<T: Float> {
     ///
     /// # Errors
     /// [`Error::Argument`](crate::Error::Argument) for an integer that `i64` cannot hold.
-    fn to_target(self, op: &'static str) -> Result<Target<T>>;
+    fn to_target(self) -> Result<Target<T>>;
 }
 
 impl<T: Float, I: ToIndices> ToTarget<T> for I {
-    fn to_target(self, op: &'static str) -> Result<Target<T>> {
-        self.to_indices(op).map(Target::Classes)
+    fn to_target(self) -> Result<Target<T>> {
+        self.to_indices().map(Target::Classes)
     }
 }
 
 impl<T: Float> ToTarget<T> for Tensor<T> {
-    fn to_target(self, _op: &'static str) -> Result<Target<T>> {
+    fn to_target(self) -> Result<Target<T>> {
         Ok(Target::Probabilities(self))
     }
 }
 
 impl<T: Float> ToTarget<T> for &Tensor<T> {
-    fn to_target(self, _op: &'static str) -> Result<Target<T>> {
+    fn to_target(self) -> Result<Target<T>> {
         Ok(Target::Probabilities(self.clone()))
     }
 }
 
 impl<T: Float> ToTarget<T> for Target<T> {
-    fn to_target(self, _op: &'static str) -> Result<Target<T>> {
+    fn to_target(self) -> Result<Target<T>> {
         Ok(self)
     }
 }

@@ -11,7 +11,7 @@ use super::reduction::{Reduced, Reduction};
 use crate::autograd::step::{Backward, Gradients, Step, StepContext};
 use crate::error::Result;
 use crate::float::Float;
-use crate::tensor::index::{Indices, ToIndices};
+use crate::tensor::index::{Indices, ToIndices, indices};
 use crate::tensor::model::Tensor;
 use crate::tensor::shape::Shape;
 
@@ -101,7 +101,7 @@ impl<T: Float> NllLoss<T> {
         let op = "nll_loss";
         let x = log_probabilities;
         let dim = class_dim(op, x.shape(), self.dim)?;
-        let target = target.to_indices(op)?;
+        let target = indices(op, target)?;
         let classes = SavedTargets::new(op, x.shape(), dim, target, self.weight.as_ref(), self.ignore_index)?;
         let split = x.shape().split_at_dim(dim);
         let loss = |position: usize| {

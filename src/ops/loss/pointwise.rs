@@ -107,7 +107,7 @@ impl BceWithLogitsLoss {
     /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
     pub fn forward<T: Float>(&self, logits: &Tensor<T>, target: &Tensor<T>) -> Result<Tensor<T>> {
         let op = "binary_cross_entropy_with_logits";
-        let shape = logits.shape().broadcast(op, target.shape())?;
+        let shape = logits.shape().broadcast_of(op, target.shape())?;
         shape.checked_elements(op)?;
         let (x, y) = (logits.detach().broadcast_to(&shape)?, target.detach().broadcast_to(&shape)?);
         let value = by_kernel_of_two(&x, &y, binary_cross_entropy_slice)?;
