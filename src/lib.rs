@@ -133,7 +133,7 @@ pub use autograd::observe::non_finite::{NonFinite, find_non_finite};
 pub use autograd::observe::values::ValueRange;
 pub use autograd::step::{Backward, Gradients, Step, StepContext};
 pub use autograd::tape::{Tape, TapeEntry};
-pub use error::{Difference, Error, Result};
+pub use error::{Difference, Error, ExpectedShape, Result};
 pub use float::{DType, Float};
 #[doc(hidden)]
 pub use instances::instances;

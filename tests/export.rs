@@ -82,7 +82,7 @@ fn observing_changes_no_gradient_and_keeps_none() -> Result<()> {
 fn what_cannot_be_observed_is_an_error_or_unknown() -> Result<()> {
     let x = Tensor::from([1.0, 2.0]).requires_grad();
     let untracked = Tape::observe(|| no_grad(|| x.sum(..)));
-    assert_eq!(untracked.err(), Some(Error::NotTracked { op: "observe" }));
+    assert_eq!(untracked.err(), Some(Error::NotTracked { op: "observe", input: None }));
     let failed = Tape::observe(|| x.gather(0, [7])?.sum(..));
     assert!(matches!(failed, Err(Error::OutOfRange { .. })));
     let caught = catch_unwind(AssertUnwindSafe(|| Tape::observe::<f64>(|| panic!("on purpose"))));

@@ -138,7 +138,7 @@ pub fn backward<T: Float>(outputs: &[&Tensor<T>], options: &GradOptions<T>) -> R
 /// ```
 ///
 /// # Errors
-/// As [`Tensor::backward`]; [`Error::InputNotTracked`], and [`Error::Unused`] for an input that no
+/// As [`Tensor::backward`]; [`Error::NotTracked`] for an input too, and [`Error::Unused`] for an input that no
 /// output depends on.
 pub fn grad<T: Float>(
     outputs: &[&Tensor<T>],
@@ -148,7 +148,7 @@ pub fn grad<T: Float>(
     let op = "grad";
     let roots = roots(op, outputs, options)?;
     let wanted = (inputs.iter().enumerate())
-        .map(|(index, input)| input.node().cloned().ok_or(Error::InputNotTracked { op, index }))
+        .map(|(index, input)| input.node().cloned().ok_or(Error::NotTracked { op, input: Some(index) }))
         .collect::<Result<Vec<_>>>()?;
     let (recording, retain) = (options.create_graph, options.retain_graph.unwrap_or(options.create_graph));
     let request = Request { op, roots, wanted: Some(&wanted), retain, recording };
@@ -190,11 +190,16 @@ pub(crate) fn roots<'a, T: Float>(
     }
     let mut roots = Roots::new();
     for (index, &output) in outputs.iter().enumerate() {
-        let node = output.node().ok_or(Error::NotTracked { op })?;
+        let node = output.node().ok_or(Error::NotTracked { op, input: None })?;
         let upstream = match options.grad_outputs.as_ref().map(|given| &given[index]) {
             Some(given) if given.shape() != output.shape() => {
                 let (expected, actual) = (output.shape().to_vec(), given.shape().to_vec());
-                return Err(Error::Shape { op, what: "the upstream gradient", expected, actual });
+                return Err(Error::Shape {
+                    op,
+                    what: "the upstream gradient",
+                    expected: expected.into(),
+                    actual,
+                });
             }
             Some(given) => given.clone(),
             None if output.len() == 1 => Tensor::ones(output.shape())?,
@@ -341,9 +346,13 @@ fn fit(gradient: AnyTensor, input: &Node, step: &'static str, index: usize) -> R
     if gradient.dtype() == input.dtype && input.shape.broadcasts_to(gradient.shape()) {
         return Ok(for_either!(gradient, tensor => tensor.sum_to(&input.shape)?));
     }
-    let expected = format!("{} of shape {}", input.dtype, input.shape);
-    let actual = format!("{} of shape {}", gradient.dtype(), gradient.shape());
-    Err(Error::GradientType { step, index, expected, actual })
+    let type_of = |dtype, shape| format!("{dtype} of shape {shape}");
+    let (actual, expected) =
+        (type_of(gradient.dtype(), gradient.shape()), type_of(input.dtype, &input.shape));
+    Err(Error::Rule {
+        step,
+        problem: format!("the gradient of input {index} is {actual}, expected {expected}"),
+    })
 }
 
 /// Adds a contribution to a gradient: the first is moved in, later ones are added in place if nobody

@@ -215,7 +215,8 @@ impl<T: Float, R: Backward<T>> AnyRule for SavedStep<T, R> {
         let expected = inputs.len();
         if gradients.len() != expected || count != expected {
             let actual = if gradients.len() != expected { gradients.len() } else { count };
-            return Err(Error::GradientCount { step, expected, actual });
+            let problem = format!("the rule returned {actual} gradients for {expected} inputs");
+            return Err(Error::Rule { step, problem });
         }
         Ok(gradients)
     }
@@ -233,7 +234,7 @@ impl<T: Float> StepContext<T> {
     /// The value of an input as it was when the step was recorded.
     ///
     /// # Errors
-    /// [`Error::NotSaved`] if the step did not save it.
+    /// [`Error::Rule`] if the step did not save it.
     pub fn input(&self, index: usize) -> Result<&Tensor<T>> {
         let saved = self.saved.inputs.get(index).and_then(Option::as_ref);
         saved.ok_or_else(|| self.not_saved("the input that the rule asks for"))
@@ -242,7 +243,7 @@ impl<T: Float> StepContext<T> {
     /// The value of the output.
     ///
     /// # Errors
-    /// [`Error::NotSaved`] if the step did not save it.
+    /// [`Error::Rule`] if the step did not save it.
     pub fn output(&self) -> Result<&Tensor<T>> {
         self.saved.output.as_ref().ok_or_else(|| self.not_saved("the output"))
     }
@@ -250,14 +251,14 @@ impl<T: Float> StepContext<T> {
     /// The value of an input, moved out: if nobody else holds it, it can be overwritten.
     ///
     /// # Errors
-    /// [`Error::NotSaved`] if the step did not save it, or it was taken already.
+    /// [`Error::Rule`] if the step did not save it, or it was taken already.
     pub fn take_input(&mut self, index: usize) -> Result<Tensor<T>> {
         let saved = self.saved.inputs.get_mut(index).and_then(Option::take);
         saved.ok_or_else(|| self.not_saved("the input that the rule asks for"))
     }
 
-    fn not_saved(&self, what: &'static str) -> Error {
-        Error::NotSaved { step: self.name, what }
+    fn not_saved(&self, what: &str) -> Error {
+        Error::Rule { step: self.name, problem: format!("{what} was not saved when the step was recorded") }
     }
 
     /// The constant that [`Step::saving_prepared`] saved, if there is one, moved out: unless the graph is kept

@@ -64,7 +64,7 @@ pub enum Fan {
 /// The fan-in and fan-out of a weight of this shape.
 ///
 /// # Errors
-/// [`Error::Rank`] for fewer than two dims; [`Error::TooLarge`].
+/// [`Error::Shape`] for fewer than two dims; [`Error::TooLarge`].
 pub fn fans(shape: impl Into<Shape>) -> Result<(usize, usize)> {
     fans_of("fans", &shape.into())
 }
@@ -81,7 +81,7 @@ pub(super) fn fans_of(op: &'static str, shape: &Shape) -> Result<(usize, usize)>
         }
         _ => {
             let expected = "at least 2: outputs, inputs";
-            Err(Error::Rank { op, what: "the weight", expected, shape: shape.to_vec() })
+            Err(Error::Shape { op, what: "the weight", expected: expected.into(), actual: shape.to_vec() })
         }
     }
 }
@@ -340,7 +340,7 @@ mod tests {
             assert!(matches!(error, Err(Error::Argument { .. })), "{error:?}");
         }
         let error = kaiming_normal::<f32>([2], Nonlinearity::Relu, Fan::In, &mut rng).unwrap_err();
-        assert!(matches!(error, Error::Rank { op: "init::kaiming_normal", .. }));
+        assert!(matches!(error, Error::Shape { op: "init::kaiming_normal", .. }));
         assert_eq!(rng, self::rng());
         let empty: Tensor = kaiming_uniform([3, 0], Nonlinearity::Relu, Fan::In, &mut rng).unwrap();
         assert_eq!(empty.shape(), &[3, 0]);

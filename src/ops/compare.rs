@@ -95,7 +95,7 @@ impl<T: Float> Tensor<T> {
         let op = "masked_fill";
         if &self.shape().broadcast_of(op, mask.shape())? != self.shape() {
             let (expected, actual) = (self.shape().to_vec(), mask.shape().to_vec());
-            return Err(Error::Shape { op, what: "the mask", expected, actual });
+            return Err(Error::Shape { op, what: "the mask", expected: expected.into(), actual });
         }
         let (strides, mask_strides) = (self.shape().strides(), mask.shape().broadcast_strides(self.shape()));
         let value = T::from_f64(value);

@@ -17,7 +17,7 @@ use crate::tensor::model::Tensor;
 /// ```
 ///
 /// # Errors
-/// [`Error::Rank`] for a single value, [`Error::Shape`] for a target of another shape,
+/// [`Error::Shape`] for a single value, and for a target of another shape;
 /// [`Error::OutOfRange`] for a target that is no class, [`Error::EmptyReduction`] for no classes.
 pub fn accuracy<T: Float>(logits: &Tensor<T>, target: impl ToIndices) -> Result<f64> {
     let op = "accuracy";
@@ -25,13 +25,13 @@ pub fn accuracy<T: Float>(logits: &Tensor<T>, target: impl ToIndices) -> Result<
     let shape = logits.shape();
     if shape.is_empty() {
         let expected = "at least 1: (C), (N, C) or (N, C, d1, ..)";
-        return Err(Error::Rank { op, what: "the input", expected, shape: vec![] });
+        return Err(Error::Shape { op, what: "the input", expected: expected.into(), actual: vec![] });
     }
     let dim = if shape.len() == 1 { 0 } else { 1 };
     let predicted = logits.argmax(dim as isize)?;
     if predicted.shape() != target.shape() {
         let (expected, actual) = (predicted.shape().to_vec(), target.shape().to_vec());
-        return Err(Error::Shape { op, what: "the target", expected, actual });
+        return Err(Error::Shape { op, what: "the target", expected: expected.into(), actual });
     }
     target.check_range(op, ("target", "a class"), shape[dim], None)?;
     let pairs = predicted.as_slice().iter().zip(target.as_slice());

@@ -24,7 +24,7 @@ impl<T: Float> Tensor<T> {
     /// probability 0.
     ///
     /// # Errors
-    /// [`Error::DimOutOfRange`](crate::Error::DimOutOfRange),
+    /// [`Error::Dim`](crate::Error::Dim),
     /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
     pub fn softmax(&self, dim: isize) -> Result<Self> {
         let dim = self.shape().dim_of("softmax", dim)?;
@@ -39,7 +39,7 @@ impl<T: Float> Tensor<T> {
     /// along a dim, to the last digit even where the probability is almost 1.
     ///
     /// # Errors
-    /// [`Error::DimOutOfRange`](crate::Error::DimOutOfRange),
+    /// [`Error::Dim`](crate::Error::Dim),
     /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
     pub fn log_softmax(&self, dim: isize) -> Result<Self> {
         let dim = self.shape().dim_of("log_softmax", dim)?;
@@ -55,8 +55,7 @@ impl<T: Float> Tensor<T> {
     /// log(sum(exp(x))) over `dims`, in nats, without overflow; -inf over nothing.
     ///
     /// # Errors
-    /// [`Error::DimOutOfRange`](crate::Error::DimOutOfRange),
-    /// [`Error::RepeatedDim`](crate::Error::RepeatedDim),
+    /// [`Error::Dim`](crate::Error::Dim),
     /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
     pub fn logsumexp(&self, dims: impl Dims) -> Result<Self> {
         let dims = resolved(dims, "logsumexp", self.shape())?;

@@ -1,6 +1,7 @@
 //! L-BFGS: Newton's method with a curvature that is learnt from the gradients on the way.
 
 use super::line_search::{LineSearch, Point};
+use super::state::{NO_GRADIENT, problem};
 use super::{check, check_at_least_zero};
 use crate::autograd::backward::{GradOptions, grad};
 use crate::error::{Error, Result};
@@ -118,7 +119,7 @@ impl Lbfgs {
     ///
     /// # Errors
     /// What the objective returns; [`Error::NotScalar`] for one that is no single value;
-    /// [`Error::MissingGradient`] for a parameter that it does not depend on; [`Error::Argument`] for one
+    /// [`Error::Parameter`] for a parameter that it does not depend on; [`Error::Argument`] for one
     /// that is not finite at the start, or whose gradient is not, and for an option outside its range;
     /// [`Error::OutOfMemory`]. The parameters are then where they were at the start.
     pub fn minimize<T: Float, M: Parameters<T>>(
@@ -277,7 +278,7 @@ impl<T: Float, M: Parameters<T>, F: FnMut(&M) -> Result<Tensor<T>>> Descent<'_, 
             false => grad(&[&value], &leaves, &GradOptions::new()).map_err(|error| match error {
                 // A rule of the caller's may have failed with the same error, and any index.
                 Error::Unused { index, .. } if index < names.len() => {
-                    Error::MissingGradient { op: OP, parameter: names.swap_remove(index) }
+                    problem(OP, names.swap_remove(index), NO_GRADIENT)
                 }
                 other => other,
             })?,

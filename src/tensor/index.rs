@@ -112,7 +112,7 @@ impl Indices {
     /// result. `labels.unsqueeze(1)` makes the (N, 1) index that `gather(1, ..)` takes.
     ///
     /// # Errors
-    /// [`Error::DimOutOfRange`].
+    /// [`Error::Dim`].
     pub fn unsqueeze(&self, dim: isize) -> Result<Self> {
         let dim = crate::tensor::shape::wrap_dim("unsqueeze", dim, self.rank() + 1)?;
         let mut sizes = self.shape.to_vec();
@@ -129,11 +129,16 @@ impl Indices {
         let (dim, index) = (self.shape.dim_of(op, dim)?, indices(op, index)?);
         if index.rank() > 1 {
             let shape = index.shape().to_vec();
-            return Err(Error::Rank { op, what: "the index", expected: "1", shape });
+            return Err(Error::Shape { op, what: "the index", expected: "1".into(), actual: shape });
         }
         if self.rank() == 0 && index.len() != 1 {
             let (expected, actual) = (vec![1], index.shape().to_vec());
-            return Err(Error::Shape { op, what: "the index of a single value", expected, actual });
+            return Err(Error::Shape {
+                op,
+                what: "the index of a single value",
+                expected: expected.into(),
+                actual,
+            });
         }
         let split = self.shape.split_at_dim(dim);
         index.check_range(op, ("index", "a position"), split.size, None)?;
@@ -328,8 +333,8 @@ mod tests {
         assert_eq!(picked(0, &[]), Ok(vec![]));
         assert!(matches!(picked(0, &[2]), Err(Error::OutOfRange { value: 2, size: 2, .. })));
         assert!(matches!(picked(0, &[-1]), Err(Error::OutOfRange { .. })));
-        assert!(matches!(picked(2, &[0]), Err(Error::DimOutOfRange { .. })));
-        assert!(matches!(table.index_select(0, [[0]]), Err(Error::Rank { .. })));
+        assert!(matches!(picked(2, &[0]), Err(Error::Dim { .. })));
+        assert!(matches!(table.index_select(0, [[0]]), Err(Error::Shape { .. })));
         let single = Indices::new(7).unwrap();
         assert_eq!(single.index_select(0, [0]).unwrap().to_vec(), [7]);
         let empty = Indices::from_vec(vec![], [1 << 50, 3, 0]).unwrap();

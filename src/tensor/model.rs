@@ -151,13 +151,18 @@ impl<T: Float> Tensor<T> {
     /// The element at these coordinates, one a dim: `x.get([1, 2])`.
     ///
     /// # Errors
-    /// [`Error::Rank`] for another number of coordinates, [`Error::OutOfRange`] for one that is too
+    /// [`Error::Shape`] for another number of coordinates, [`Error::OutOfRange`] for one that is too
     /// large.
     pub fn get(&self, coordinates: impl AsRef<[usize]>) -> Result<T> {
         let (op, coordinates) = ("get", coordinates.as_ref());
         if coordinates.len() != self.rank() {
             let expected = "the number of coordinates";
-            return Err(Error::Rank { op, what: "the tensor", expected, shape: self.shape.to_vec() });
+            return Err(Error::Shape {
+                op,
+                what: "the tensor",
+                expected: expected.into(),
+                actual: self.shape.to_vec(),
+            });
         }
         let mut position = 0;
         for (dim, (&coordinate, &size)) in coordinates.iter().zip(self.shape.iter()).enumerate() {
@@ -251,13 +256,13 @@ impl<T: Float> Tensor<T> {
     /// [`Error::Shape`] for a gradient of another shape.
     pub fn set_grad(&self, gradient: Tensor<T>) -> Result<()> {
         let op = "set_grad";
-        let node = self.node.as_ref().ok_or(Error::NotTracked { op })?;
+        let node = self.node.as_ref().ok_or(Error::NotTracked { op, input: None })?;
         if let Some(step) = node.name {
             return Err(Error::NotLeaf { op, step });
         }
         if gradient.shape != self.shape {
             let (expected, actual) = (self.shape.to_vec(), gradient.shape.to_vec());
-            return Err(Error::Shape { op, what: "the gradient", expected, actual });
+            return Err(Error::Shape { op, what: "the gradient", expected: expected.into(), actual });
         }
         let gradient = Tensor { node: None, ..gradient };
         let old = node.grad().replace(AnyTensor::new(gradient));
@@ -284,7 +289,7 @@ impl<T: Float> Tensor<T> {
     /// # Errors
     /// [`Error::NotTracked`] for a constant.
     pub fn retain_grad(&self) -> Result<()> {
-        let node = self.node.as_ref().ok_or(Error::NotTracked { op: "retain_grad" })?;
+        let node = self.node.as_ref().ok_or(Error::NotTracked { op: "retain_grad", input: None })?;
         node.keeps_grad.store(true, Relaxed);
         Ok(())
     }

@@ -48,14 +48,19 @@ impl Shape {
     /// As in PyTorch, a scalar accepts the dims 0 and -1 (and the result is 0).
     ///
     /// # Errors
-    /// [`Error::DimOutOfRange`].
+    /// [`Error::Dim`].
     pub fn dim(&self, dim: isize) -> Result<usize> {
         self.dim_of("Shape::dim", dim)
     }
 
     /// The same, for an operation that the error names.
     pub(crate) fn dim_of(&self, op: &'static str, dim: isize) -> Result<usize> {
-        wrap_dim(op, dim, self.len().max(1)).map_err(|_| Error::DimOutOfRange { op, dim, rank: self.len() })
+        wrap_dim(op, dim, self.len().max(1)).map_err(|_| Error::Dim {
+            op,
+            dim,
+            rank: self.len(),
+            is_repeated: false,
+        })
     }
 
     /// The shape seen from one dim: how many blocks lie outside it, its size, and how many
@@ -165,7 +170,7 @@ pub(crate) fn wrap_dim(op: &'static str, dim: isize, count: usize) -> Result<usi
     let wrapped = if dim < 0 { dim.checked_add_unsigned(count) } else { Some(dim) };
     match wrapped {
         Some(wrapped) if wrapped >= 0 && wrapped.unsigned_abs() < count => Ok(wrapped.unsigned_abs()),
-        _ => Err(Error::DimOutOfRange { op, dim, rank: count }),
+        _ => Err(Error::Dim { op, dim, rank: count, is_repeated: false }),
     }
 }
 
@@ -361,7 +366,7 @@ pub(crate) fn resolved(dims: impl Dims, op: &'static str, shape: &Shape) -> Resu
     let mut resolved = given.map(|dim| shape.dim_of(op, dim)).collect::<Result<SmallVec<[usize; 4]>>>()?;
     resolved.sort_unstable();
     match resolved.windows(2).find(|pair| pair[0] == pair[1]) {
-        Some(pair) => Err(Error::RepeatedDim { op, dim: pair[0] }),
+        Some(pair) => Err(Error::Dim { op, dim: pair[0] as isize, rank: shape.len(), is_repeated: true }),
         None => Ok(ResolvedDims { dims: resolved, keepdim: dims.is_keepdim() }),
     }
 }
@@ -473,7 +478,10 @@ mod tests {
     #[test]
     fn a_dim_named_twice_is_refused() {
         let shape = Shape::from([2, 3]);
-        assert_eq!(resolved([1, -1], "sum", &shape), Err(Error::RepeatedDim { op: "sum", dim: 1 }));
+        assert_eq!(
+            resolved([1, -1], "sum", &shape),
+            Err(Error::Dim { op: "sum", dim: 1, rank: 2, is_repeated: true })
+        );
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::tensor::shape::{Shape, Split};
 pub(super) fn class_dim(op: &'static str, shape: &Shape, chosen: Option<isize>) -> Result<usize> {
     if shape.is_empty() {
         let (what, expected) = ("the input", "at least 1: (C), (N, C) or (N, C, d1, ..)");
-        return Err(Error::Rank { op, what, expected, shape: vec![] });
+        return Err(Error::Shape { op, what, expected: expected.into(), actual: vec![] });
     }
     shape.dim_of(op, chosen.unwrap_or(if shape.len() == 1 { 0 } else { 1 }))
 }
@@ -28,7 +28,7 @@ pub(super) fn check_weight<T: Float>(
     match weight {
         Some(weight) if weight.shape() != &[classes] => {
             let (expected, actual) = (vec![classes], weight.shape().to_vec());
-            Err(Error::Shape { op, what: "the weight", expected, actual })
+            Err(Error::Shape { op, what: "the weight", expected: expected.into(), actual })
         }
         _ => Ok(()),
     }
@@ -59,7 +59,7 @@ impl<T: Float> SavedTargets<T> {
         let is_single = positions.is_empty() && target.shape() == &[1];
         if target.shape() != &positions && !is_single {
             let (expected, actual) = (positions.to_vec(), target.shape().to_vec());
-            return Err(Error::Shape { op, what: "the target", expected, actual });
+            return Err(Error::Shape { op, what: "the target", expected: expected.into(), actual });
         }
         check_weight(op, weight, shape[dim])?;
         if weight.is_some_and(Tensor::is_tracked) && is_grad_enabled() {

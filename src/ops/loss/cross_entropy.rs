@@ -143,11 +143,11 @@ impl<T: Float> CrossEntropyLoss<T> {
     /// them so does the weight.
     ///
     /// # Errors
-    /// [`Error::Rank`] for a single value as input; [`Error::Shape`] for a target or weight that does
-    /// not fit; [`Error::OutOfRange`] for a target that is no class; [`Error::Argument`] for a label
+    /// [`Error::Shape`] for a single value as input, and for a target or weight that does not fit;
+    /// [`Error::OutOfRange`] for a target that is no class; [`Error::Argument`] for a label
     /// smoothing outside [0, 1] or nan, and for an `ignore_index` with probabilities;
     /// [`Error::NotDifferentiable`] for a weight that requires a gradient with classes;
-    /// [`Error::DimOutOfRange`], [`Error::OutOfMemory`].
+    /// [`Error::Dim`], [`Error::OutOfMemory`].
     pub fn forward(&self, logits: &Tensor<T>, target: impl ToTarget<T>) -> Result<Tensor<T>> {
         let op = "cross_entropy";
         let dim = class_dim(op, logits.shape(), self.dim)?;
@@ -241,7 +241,12 @@ impl<T: Float> CrossEntropyLoss<T> {
         let shape = logits.shape();
         if target.shape() != shape {
             let (expected, actual) = (shape.to_vec(), target.shape().to_vec());
-            return Err(Error::Shape { op, what: "the target (probabilities)", expected, actual });
+            return Err(Error::Shape {
+                op,
+                what: "the target (probabilities)",
+                expected: expected.into(),
+                actual,
+            });
         }
         check_weight(op, self.weight.as_ref(), shape[dim])?;
         if let Some(ignore_index) = self.ignore_index.filter(|&index| index >= 0) {

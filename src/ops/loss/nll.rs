@@ -87,15 +87,14 @@ impl<T: Float> NllLoss<T> {
     /// [`Reduction::Unreduced`].
     ///
     /// # Errors
-    /// [`Error::Rank`] for a single value as input, [`Error::Shape`] for a target or weight that does
-    /// not fit, [`Error::OutOfRange`] for a target that is no class, [`Error::NotDifferentiable`] for a
-    /// weight that requires a gradient, [`Error::DimOutOfRange`], [`Error::OutOfMemory`].
+    /// [`Error::Shape`] for a single value as input, and for a target or weight that does not fit;
+    /// [`Error::OutOfRange`] for a target that is no class, [`Error::NotDifferentiable`] for a
+    /// weight that requires a gradient, [`Error::Dim`], [`Error::OutOfMemory`].
     ///
-    /// [`Error::Rank`]: crate::Error::Rank
     /// [`Error::Shape`]: crate::Error::Shape
     /// [`Error::OutOfRange`]: crate::Error::OutOfRange
     /// [`Error::NotDifferentiable`]: crate::Error::NotDifferentiable
-    /// [`Error::DimOutOfRange`]: crate::Error::DimOutOfRange
+    /// [`Error::Dim`]: crate::Error::Dim
     /// [`Error::OutOfMemory`]: crate::Error::OutOfMemory
     pub fn forward(&self, log_probabilities: &Tensor<T>, target: impl ToIndices) -> Result<Tensor<T>> {
         let op = "nll_loss";
