@@ -267,7 +267,7 @@ pub(crate) fn play(request: Request<'_, '_>) -> Result<Found> {
             continue;
         }
         let recorded = if retain { node.recorded().clone() } else { node.recorded().take() };
-        // Another thread may have played it since the list was made.
+        // None if another thread has played it since the list was made.
         let Some(Recorded { rule, inputs }) = recorded else {
             return Err(Error::Released { op, step });
         };
@@ -294,7 +294,7 @@ pub(crate) fn play(request: Request<'_, '_>) -> Result<Found> {
     Ok(found)
 }
 
-/// Which nodes lie on the way from an output to a wanted node.
+/// Which nodes lie on a path from an output to a wanted node.
 struct OnTheWay {
     /// Whether the gradient of the node at a place is needed; none if all are.
     needed: Option<Vec<bool>>,
@@ -384,7 +384,7 @@ fn sum<T: Float>(mut a: Tensor<T>, mut b: Tensor<T>) -> Result<Tensor<T>> {
 
 /// Adds the gradients to their nodes: all of them or, if memory runs out, none.
 fn accumulate_all(mut kept: Found) -> Result<()> {
-    // What can fail comes first: a gradient that will have to be added gets a buffer of its own.
+    // What can fail comes first: a gradient that will be added to another gets a buffer of its own.
     for (node, gradient) in &mut kept {
         if node.grad().is_some() {
             make_unique(gradient)?;
@@ -403,7 +403,7 @@ fn make_unique(gradient: &mut AnyTensor) -> Result<()> {
     }
 }
 
-/// Takes the gradient out, adds, and puts it back: no lock is held while numbers are added. If
+/// Takes the old gradient out, adds, and puts the sum back: no lock is held while numbers are added. If
 /// another thread has put a gradient there meanwhile, that one is added too.
 fn accumulate(node: &Node, gradient: AnyTensor) -> Result<()> {
     let mut slot = Some(gradient);

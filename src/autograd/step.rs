@@ -113,8 +113,8 @@ impl<'a, T: Float, R: Backward<T>> Step<'a, T, R> {
         self.input_saved_if(true, input)
     }
 
-    /// Adds an input and saves its value if `needed`: the derivative of a product by one factor needs
-    /// the other, and only if the first one is tracked.
+    /// Adds an input and saves its value if `needed`. A product, for example, needs one factor for the gradient
+    /// of the other, and only if that other one is tracked.
     #[inline]
     pub fn input_saved_if(mut self, needed: bool, input: &'a Tensor<T>) -> Self {
         self.inputs.push(StepInput { node: input.node(), saved: needed.then_some(input) });
@@ -146,8 +146,8 @@ impl<'a, T: Float, R: Backward<T>> Step<'a, T, R> {
             hook::value(name, None, &output);
             return output;
         }
-        // Saved without their edges, which the node has: an output that held its own node would be a
-        // cycle of references, and never be freed.
+        // What is saved has no edges; the node has them. An output that held its own node would be a cycle of
+        // references, and would never be freed.
         let mut inputs = Edges::new();
         let mut saved = Saved {
             inputs: SmallVec::new(),
@@ -301,9 +301,8 @@ pub struct Gradients {
 }
 
 impl Gradients {
-    /// Adds the gradient of one input, if it is wanted; one that the step does not have is an error of
-    /// the backward pass. It may be of another precision than the
-    /// output, if the input is.
+    /// Adds the gradient of one input, if it is wanted. It has the input's precision, which may be another
+    /// than the output's. If the step has no such input, the backward pass fails.
     ///
     /// # Errors
     /// What the closure returns.

@@ -7,7 +7,7 @@ use rand::Rng;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-/// The samples to train on and those to test with, at random; both in ascending order.
+/// Divides samples at random into those to train on and those to test with; both in ascending order.
 ///
 /// The test gets ceil(samples `test_share`) of them, as in scikit-learn's `train_test_split`.
 ///
@@ -144,7 +144,7 @@ fn test_count(op: &'static str, samples: usize, share: f64) -> Result<usize> {
 
 fn check_folds(op: &'static str, samples: usize, folds: usize) -> Result<()> {
     if (2..=samples).contains(&folds) {
-        // Asked for at once and given back: better refused here than in the middle.
+        // Asked for at once and given back, so that too many are refused before any work is done.
         let bytes = samples.saturating_mul(folds).saturating_mul(size_of::<i64>());
         return Vec::<u8>::new().try_reserve_exact(bytes).map_err(|_| Error::OutOfMemory { bytes });
     }

@@ -37,8 +37,8 @@ pub enum Nonlinearity {
 }
 
 impl Nonlinearity {
-    /// By how much weights are to be larger than before a linear layer, as PyTorch's `calculate_gain`
-    /// has it: 1 for linear and sigmoid, 5/3 for tanh, sqrt 2 for relu, sqrt(2/(1 + slope^2)) for its
+    /// By how much the weights before this function are larger than those before a linear layer, as in
+    /// PyTorch's `calculate_gain`: 1 for linear and sigmoid, 5/3 for tanh, sqrt 2 for relu, sqrt(2/(1 + slope^2)) for its
     /// leaky form, 3/4 for selu.
     pub fn gain(self) -> f64 {
         match self {

@@ -5,7 +5,7 @@ use crate::float::Float;
 use crate::tensor::index::{ToIndices, indices};
 use crate::tensor::model::Tensor;
 
-/// The share of positions whose greatest score is the right class: logits (or probabilities) of shape
+/// The share of positions at which the right class has the greatest score: logits (or probabilities) of shape
 /// (C), (N, C) or (N, C, d1, ..) against classes of that shape without the class dim, in [0, 1]; nan
 /// for no positions. Of several greatest scores the first counts.
 ///
@@ -39,7 +39,7 @@ pub fn accuracy<T: Float>(logits: &Tensor<T>, target: impl ToIndices) -> Result<
     Ok(right as f64 / target.len() as f64)
 }
 
-/// The share of positions whose greatest score is a wrong class: 1 - [`accuracy`].
+/// The share of positions at which a wrong class has the greatest score: 1 - [`accuracy`].
 ///
 /// # Errors
 /// As [`accuracy`].

@@ -142,7 +142,7 @@ impl Lbfgs {
 
 const OP: &str = "Lbfgs";
 
-/// How many steps in a row may bring nothing before it ends.
+/// After how many steps in a row without progress the search ends.
 const PATIENCE: usize = 5;
 
 /// The values of all parameters that require a gradient, one after the other.
@@ -227,7 +227,7 @@ impl<T: Float, M: Parameters<T>, F: FnMut(&M) -> Result<Tensor<T>>> Descent<'_, 
         Ok(Minimum { value, gradient, evaluations: self.evaluations, end, path })
     }
 
-    /// What rounding makes of the objective at a point: differences up to this mean nothing.
+    /// The rounding error of the objective at a point: smaller differences mean nothing.
     fn noise(place: &Place) -> f64 {
         10.0 * Float::to_f64(T::epsilon()) * place.value.abs()
     }
@@ -329,8 +329,8 @@ impl Pairs {
         self.pairs.clear();
     }
 
-    /// Learns from a step. One along which the gradient does not grow tells of no minimum, and would make
-    /// the next direction lead uphill.
+    /// Learns from a step. A step along which the slope does not grow has no positive curvature: it would make the
+    /// next direction lead uphill, and is left out.
     fn push(&mut self, from: &Place, to: &Place) {
         let difference = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a - b).collect::<Vec<_>>();
         let s = difference(&to.parameters, &from.parameters);

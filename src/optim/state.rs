@@ -167,17 +167,17 @@ pub(super) fn check_gradient<T: Float>(
     }
     let gradient = parameter.grad();
     let gradient = gradient.ok_or_else(|| problem(op, name, NO_GRADIENT))?;
-    // Whole blocks first: looking for the first offender stops the compiler from testing several at once.
+    // Whole blocks first: a search for the first such entry keeps the compiler from testing several at once.
     let finite = |block: &[T]| block.iter().fold(true, |finite, value| finite & value.is_finite());
     if gradient.as_slice().chunks(1024).all(finite) {
         return Ok(());
     }
-    let offender = gradient.as_slice().iter().position(|value| !value.is_finite()).unwrap_or(0);
+    let first = gradient.as_slice().iter().position(|value| !value.is_finite()).unwrap_or(0);
     Err(Error::NotFinite {
         op,
         what: format!("the gradient of parameter {:?}", name.to_string()),
-        position: parameter.shape().coordinates(offender),
-        value: Float::to_f64(gradient.as_slice()[offender]),
+        position: parameter.shape().coordinates(first),
+        value: Float::to_f64(gradient.as_slice()[first]),
     })
 }
 

@@ -26,7 +26,7 @@ pub fn live_bytes() -> usize {
     LIVE_BYTES.load(Relaxed)
 }
 
-/// How many zeros are worth handing over to another thread: they take about as long as the chunks of other kernels.
+/// How many zeros one thread writes at a time: that takes about as long as a chunk of another kernel.
 const ZEROS_IN_CHUNK: usize = 1 << 16;
 
 /// Contiguous elements: what one or more tensors and saved values share.
@@ -36,7 +36,7 @@ pub(crate) struct Buffer<T: Float> {
     length: usize,
 }
 
-/// A few elements lie in the buffer itself: a loss needs no memory of its own.
+/// Up to four elements lie in the buffer itself, so that a loss needs no allocation of its own.
 type Memory<T> = SmallVec<[T; FEW]>;
 const FEW: usize = 4;
 
@@ -60,7 +60,7 @@ impl<T: Float> Buffer<T> {
         Ok(Buffer::of_memory(memory, length))
     }
 
-    /// A buffer of numbers left over from somewhere else, to be overwritten.
+    /// A buffer to be overwritten: it may hold numbers of an earlier use.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`] if the allocator refuses.
@@ -131,7 +131,7 @@ fn zeros<T: Float>(length: usize) -> Result<Memory<T>> {
         }
         bytemuck::allocation::try_zeroed_vec(length)
     };
-    // What waits on the shelves may be what is missing.
+    // The memory that is missing may lie on the shelves.
     let zeros = attempt().or_else(|()| {
         release_recycled();
         attempt().map_err(out_of_memory)
@@ -251,8 +251,8 @@ pub fn release_recycled() {
     for_each_shelf(|shelf| shelf.clear());
 }
 
-/// How many bytes of buffers may wait to be used again, for each precision; 1 GiB unless set. Beyond a new
-/// limit the oldest leave when the next one comes. With 0, nothing is kept.
+/// Sets how many bytes of buffers may wait to be used again, for each precision: 1 GiB unless set, and 0 keeps
+/// nothing. If more are waiting, the oldest are freed when the next buffer comes back.
 pub fn set_recycled_limit(bytes: usize) {
     for_each_shelf(|shelf| shelf.set_limit(bytes));
 }

@@ -21,8 +21,8 @@ impl Tape {
     /// [norm](crate::TapeEntry::gradient_norm) of the gradient that reached it. This is what the pictures
     /// ([`to_svg`](Tape::to_svg), [`to_html`](Tape::to_html)) are made for.
     ///
-    /// The closure computes the loss. The gradients are not added to any leaf, and the graph is released. A
-    /// few numbers a step are kept, no values; a leaf, which is not computed, has a range if it is
+    /// The closure computes the loss. The gradients are not added to any leaf, and the graph is released. Of each
+    /// step only a few numbers are kept, not its values. A leaf is not computed, and has a range only if it is
     /// [named](Tape::named). Steps that another thread records, or that were recorded before, have no range.
     ///
     /// ```
@@ -65,8 +65,8 @@ impl Tape {
     }
 
     /// Gives the entry of this tensor a name, for print and pictures, and notes the range of the values that
-    /// the tensor has now. If it has a [gradient](Tensor::grad) and the entry's norm is not known yet,
-    /// that is noted too. A tensor that is not on the tape changes nothing.
+    /// the tensor has now. If the norm of its gradient is not known yet, and the tensor has a
+    /// [gradient](Tensor::grad), the norm is noted too. A tensor that is not on the tape changes nothing.
     ///
     /// ```
     /// # use tapegrad::Tensor;
@@ -118,7 +118,7 @@ impl Watcher for Ranges {
     }
 }
 
-/// Has backward keep the gradients of all nodes, until it is dropped.
+/// Makes backward keep the gradients of all nodes, until this is dropped.
 struct Keeping(Vec<(Arc<Node>, bool)>);
 
 impl Keeping {

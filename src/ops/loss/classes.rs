@@ -70,7 +70,7 @@ impl<T: Float> SavedTargets<T> {
         Ok(SavedTargets { target, ignore_index, weight: weight.cloned() })
     }
 
-    /// The class of a position; none if it is ignored.
+    /// The class of a position; none if the position is ignored.
     pub fn class(&self, position: usize) -> Option<usize> {
         let class = self.target.as_slice()[position];
         (Some(class) != self.ignore_index).then_some(class as usize)
@@ -87,8 +87,8 @@ impl<T: Float> SavedTargets<T> {
         ClassTargets { classes, ignored: self.ignore_index.unwrap_or(i64::MIN), weight, smoothing }
     }
 
-    /// What the mean divides by: the sum of the weights of the classes of all positions that are not
-    /// ignored; nothing kept gives 0 and so a mean of nan.
+    /// What the mean divides by: the sum of `weight[target]` over the positions that are not ignored. If all are
+    /// ignored, it is 0 and the mean is nan.
     pub fn denominator(&self) -> f64 {
         let kept = self.target.as_slice().iter().filter(|&&class| Some(class) != self.ignore_index);
         match self.weight {

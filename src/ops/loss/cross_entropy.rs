@@ -175,8 +175,8 @@ impl<T: Float> CrossEntropyLoss<T> {
         let mut losses = zeros(classes.target.len());
         let mut denominator = classes.denominator();
         if denominator == 0.0 && self.label_smoothing > 0.0 {
-            // PyTorch divides the target's part of a smoothed loss by itself, which gives 0/0 where the
-            // targets have no weight, however large the other part is.
+            // PyTorch divides the two parts of a smoothed loss separately. Where the targets have no weight, the
+            // target's part is 0/0, and the loss is nan whatever the other part is.
             denominator = f64::NAN;
         }
         let (inner, last) = placed_for(smoothing, shape, dim);
@@ -214,12 +214,12 @@ impl<T: Float> CrossEntropyLoss<T> {
         Ok(Step::new(rule).saved_input(logits).saving_prepared(gradient).record(value))
     }
 
-    /// What all positions' gradients are multiplied by if that of the loss is 1, when it pays to compute them
-    /// along with the losses.
+    /// The factor that all positions' gradients have in common if the gradient of the loss is 1; none if it does
+    /// not pay to compute these gradients in the forward pass.
     ///
-    /// That takes one exponential an element instead of two. But the gradients then wait for backward in
-    /// memory of their own, where they could overwrite the logits: so it is done for a leaf, which keeps its
-    /// logits anyway, and where the memory is little.
+    /// Computed with the losses, they take one exponential an element instead of two. But they are then kept in
+    /// memory of their own until backward, which could otherwise overwrite the logits with them. So it is done
+    /// for a leaf, which keeps its logits anyway, and for small inputs.
     fn factor_known_before(&self, logits: &Tensor<T>, denominator: f64) -> Option<f64> {
         const LITTLE: usize = 1 << 16;
         let pays = is_grad_enabled() && logits.is_tracked() && (logits.is_leaf() || logits.len() <= LITTLE);
@@ -261,7 +261,7 @@ impl<T: Float> CrossEntropyLoss<T> {
         };
         let smoothing = smoothing(self.label_smoothing, size, Some(&weight));
         let positions = shape.without(dim);
-        // Without classes there may be more positions than memory holds.
+        // A tensor without classes has no elements, but may have more positions than memory holds.
         let count = positions.elements();
         let out_of_memory = |_| Error::OutOfMemory { bytes: count.saturating_mul(size_of::<Line<T>>()) };
         let mut lines = try_filled(Line::default(), count).map_err(out_of_memory)?;
@@ -278,7 +278,7 @@ impl<T: Float> CrossEntropyLoss<T> {
     }
 }
 
-/// How the smoothing e spreads each target over the classes.
+/// What a smoothing of e gives to the target and to every class.
 fn smoothing<T: Float>(label_smoothing: f64, classes: usize, weight: Option<&Tensor<T>>) -> Smoothing {
     let total = |weight: &Tensor<T>| weight.as_slice().iter().map(|&weight| weight.to_f64()).collect();
     let (target, target_low) = two_sum(1.0, -label_smoothing);
@@ -304,8 +304,8 @@ fn placed_for(smoothing: Smoothing, shape: &Shape, dim: usize) -> (usize, usize)
     if smoothing.every == 0.0 { placed(shape, dim) } else { (1, dim) }
 }
 
-/// The gradient of the logits by a kernel that wants this dim to be the last. It overwrites their buffer if nobody
-/// else holds it.
+/// The gradient of the logits, from a kernel that wants this dim to be the last. It overwrites the buffer of the
+/// logits if nobody else holds it.
 fn gradient_over<T: Float>(
     logits: Tensor<T>,
     dim: usize,
@@ -363,7 +363,7 @@ impl<T: Float> Backward<T> for CrossEntropy<T> {
 }
 
 impl<T: Float> CrossEntropy<T> {
-    /// The gradient that was computed for a loss whose own is 1, for one whose gradient is `factor`.
+    /// A gradient that was computed for an upstream gradient of 1, for one of `factor`.
     fn scaled(&self, mut gradient: Tensor<T>, factor: T) -> Result<Tensor<T>> {
         if factor == T::one() {
             return Ok(gradient);
@@ -388,8 +388,8 @@ impl<T: Float> CrossEntropy<T> {
         if !ignored.any() {
             return plain_gradient(logits, &coefficients, &upstream, self.dim);
         }
-        // Neither a nan among the logits of an ignored position nor the upstream gradient of a mean over
-        // nothing kept may enter the recorded steps: their own derivatives would be nan too.
+        // An ignored position may hold a nan, and the upstream gradient of a mean over no position is nan. Neither
+        // may enter the recorded steps, because their derivatives would be nan too.
         let upstream = upstream.broadcast_to(ignored.shape())?.masked_fill(&ignored, 0.0)?;
         let ignored = Mask::from_vec(ignored.to_vec(), kept(logits.shape(), self.dim))?;
         let logits = logits.masked_fill(&ignored, 0.0)?;
@@ -461,7 +461,7 @@ impl<T: Float> Backward<T> for SoftCrossEntropy<T> {
     }
 }
 
-/// The gradient by the logits with recorded operations: u (p A - a).
+/// The gradient of the logits in recorded operations: u (p A - a).
 fn plain_gradient<T: Float>(
     logits: &Tensor<T>,
     coefficients: &Tensor<T>,

@@ -138,7 +138,7 @@ impl<T: Float> Backward<T> for Nll<T> {
     fn backward(&self, _step: StepContext<T>, grad: Tensor<T>) -> Result<Gradients> {
         let classes = &self.classes;
         let upstream = self.reduced.upstream(&grad)?;
-        // The factor of each position, and a class that exists even where the position is ignored.
+        // An ignored position needs a class that exists: 0, with the factor 0.
         let class = |position: usize| classes.class(position);
         let positions = || 0..classes.target.len();
         let factors =
