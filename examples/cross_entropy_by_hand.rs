@@ -74,7 +74,7 @@ fn run(options: &Options) -> support::Result<()> {
     println!("{by_hand}\n");
 
     println!("The fused loss does it all in one step:");
-    let fused_losses = CrossEntropyLoss::new().reduction(Reduction::None).forward(&logits, &target)?;
+    let fused_losses = CrossEntropyLoss::new().reduction(Reduction::Unreduced).forward(&logits, &target)?;
     println!("{}", fused_losses.detach());
     let fused = logits.cross_entropy(&target)?;
     println!("{fused}\n");

@@ -78,7 +78,7 @@ fn loss_and_slope(p: &[f64]) -> support::Result<(Vec<f64>, Vec<f64>)> {
     let wrong = right.detach().neg()?.add(1.0)?;
     let probabilities = Tensor::stack(&[&right, &wrong], 1)?;
     let losses = NllLoss::new()
-        .reduction(Reduction::None)
+        .reduction(Reduction::Unreduced)
         .forward(&probabilities.log()?, Indices::new(vec![0; p.len()])?)?;
     losses.sum(..)?.backward()?;
     let slopes = right.grad().ok_or("backward leaves a gradient")?;

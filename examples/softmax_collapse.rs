@@ -65,7 +65,7 @@ impl Formula {
             Formula::Plain => plain_log_softmax(logits)?,
             Formula::Ours => logits.log_softmax(1)?,
         };
-        NllLoss::new().reduction(Reduction::None).forward(&log_probabilities, labels)
+        NllLoss::new().reduction(Reduction::Unreduced).forward(&log_probabilities, labels)
     }
 }
 

@@ -5,8 +5,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a call was refused.
 ///
-/// Each variant carries the operation and the numbers that a reader needs in order to mend the
-/// call; shapes are printed as `[2, 3]`. A call that returns an error has changed nothing.
+/// Variants are what a program can tell apart; their fields are the operation and the numbers that a reader
+/// needs in order to mend the call. Shapes are printed as `[2, 3]`. A call that returns an error has changed
+/// nothing.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -23,30 +24,17 @@ pub enum Error {
         right: Vec<usize>,
     },
 
-    /// An argument has another shape than the operation needs.
-    #[error("{op}: {what} has shape {actual:?}, expected {expected:?}")]
+    /// An argument has another shape, or another number of dims, than the operation needs.
+    #[error("{op}: {what} {}", misfit(expected, actual))]
     Shape {
         /// The operation.
         op: &'static str,
         /// The argument.
         what: &'static str,
-        /// The shape that would fit.
-        expected: Vec<usize>,
+        /// What would fit.
+        expected: ExpectedShape,
         /// The shape that was given.
         actual: Vec<usize>,
-    },
-
-    /// An argument has another number of dims than the operation needs.
-    #[error("{op}: {what} of shape {shape:?} has rank {}, expected {expected}", shape.len())]
-    Rank {
-        /// The operation.
-        op: &'static str,
-        /// The argument.
-        what: &'static str,
-        /// The rank that would fit, in words.
-        expected: &'static str,
-        /// The shape that was given.
-        shape: Vec<usize>,
     },
 
     /// The number of values does not fill the shape.
@@ -58,19 +46,6 @@ pub enum Error {
         length: usize,
         /// The shape that they should fill (-1: to be inferred).
         shape: Vec<isize>,
-    },
-
-    /// The rows of a nested list have different lengths.
-    #[error("{op}: row {row} has {actual} values, the first row has {expected}")]
-    Ragged {
-        /// The operation.
-        op: &'static str,
-        /// The first row that differs.
-        row: usize,
-        /// The length of the first row.
-        expected: usize,
-        /// The length of this row.
-        actual: usize,
     },
 
     /// The sizes of a shape multiply to more elements than memory can be asked for.
@@ -89,24 +64,17 @@ pub enum Error {
         bytes: usize,
     },
 
-    /// A dim outside `-rank..rank`.
-    #[error("{op}: dim {dim} is not in [-{bound}, {bound}) for a tensor of rank {rank}", bound = (*rank).max(1))]
-    DimOutOfRange {
+    /// A dim outside `-rank..rank`, or one that is named twice.
+    #[error("{op}: dim {dim} {}", dim_problem(*rank, *is_repeated))]
+    Dim {
         /// The operation.
         op: &'static str,
-        /// The dim that was given.
+        /// The dim as it was given; one that is named twice is counted from the front.
         dim: isize,
         /// The rank of the tensor.
         rank: usize,
-    },
-
-    /// The same dim named twice.
-    #[error("{op}: dim {dim} is named twice")]
-    RepeatedDim {
-        /// The operation.
-        op: &'static str,
-        /// The dim, counted from the front.
-        dim: usize,
+        /// Whether it is named twice.
+        is_repeated: bool,
     },
 
     /// An index, class or position outside its range.
@@ -180,22 +148,14 @@ pub enum Error {
         hint: &'static str,
     },
 
-    /// A gradient was asked of something that depends on no tensor that requires one.
-    #[error(
-        "{op}: this tensor was not computed from any tensor that requires a gradient (or was, inside no_grad)"
-    )]
+    /// A gradient was asked of a tensor that was not computed from any that requires one, or with respect to a
+    /// tensor that does not require one.
+    #[error("{op}: {}", untracked(*input))]
     NotTracked {
         /// The operation.
         op: &'static str,
-    },
-
-    /// A gradient was asked with respect to a tensor that does not require one.
-    #[error("{op}: input {index} does not require a gradient; call requires_grad() on it before it is used")]
-    InputNotTracked {
-        /// The operation.
-        op: &'static str,
-        /// Which of the inputs.
-        index: usize,
+        /// Which of the inputs it is; none for an output.
+        input: Option<usize>,
     },
 
     /// A gradient was asked with respect to a tensor that the output does not depend on.
@@ -236,37 +196,13 @@ pub enum Error {
         step: &'static str,
     },
 
-    /// A rule asked for a value that its step did not save.
-    #[error("{step}Backward: {what} was not saved when the step was recorded")]
-    NotSaved {
+    /// A rule asked for what its step did not save, or returned gradients that do not fit the step's inputs.
+    #[error("{step}Backward: {problem}")]
+    Rule {
         /// The step's name.
         step: &'static str,
-        /// The value.
-        what: &'static str,
-    },
-
-    /// A rule returned another number of gradients than its step has inputs.
-    #[error("{step}Backward: the rule returned {actual} gradients for {expected} inputs")]
-    GradientCount {
-        /// The step's name.
-        step: &'static str,
-        /// The number of inputs.
-        expected: usize,
-        /// The number of gradients.
-        actual: usize,
-    },
-
-    /// A rule returned a gradient that does not fit its input.
-    #[error("{step}Backward: the gradient of input {index} is {actual}, expected {expected}")]
-    GradientType {
-        /// The step's name.
-        step: &'static str,
-        /// Which input.
-        index: usize,
-        /// Precision and shape of the input.
-        expected: String,
-        /// Precision and shape of the gradient.
-        actual: String,
+        /// What is wrong with the rule.
+        problem: String,
     },
 
     /// A gradient differs from what finite differences give: see [`gradcheck`](crate::gradcheck).
@@ -293,52 +229,28 @@ pub enum Error {
     NotFinite {
         /// The operation.
         op: &'static str,
-        /// What the number is.
-        what: &'static str,
-        /// Where it stands.
+        /// What the number is: `the entry`, `the gradient of parameter "w"`.
+        what: String,
+        /// Where it stands: the first such number.
         position: Vec<usize>,
         /// The number.
         value: f64,
     },
 
-    /// A field of a table is not a finite number.
-    #[error("{op}: row {row}, column {column}: {text:?} is not a finite number")]
-    NotANumber {
+    /// A row of a table has a field that is no finite number, or another length than the first row.
+    #[error("{op}: row {row}{} {problem}", in_column(*column))]
+    Table {
         /// The operation.
         op: &'static str,
         /// The row, counted from 0.
         row: usize,
-        /// The column, counted from 0.
-        column: usize,
-        /// The field, or its beginning.
-        text: String,
+        /// The column, counted from 0; none if it is the row that is wrong.
+        column: Option<usize>,
+        /// What is wrong with it.
+        problem: String,
     },
 
-    /// A parameter that is to be updated has no gradient.
-    #[error(
-        "{op}: parameter {parameter:?} has no gradient: the loss does not depend on it, or backward has not run (freeze() excludes it)"
-    )]
-    MissingGradient {
-        /// The operation.
-        op: &'static str,
-        /// The parameter's name.
-        parameter: String,
-    },
-
-    /// The gradient of a parameter is infinite or nan.
-    #[error("{op}: the gradient of parameter {parameter:?} at {position:?} is {value}")]
-    NonFiniteGradient {
-        /// The operation.
-        op: &'static str,
-        /// The parameter's name.
-        parameter: String,
-        /// Where in it: the first such entry.
-        position: Vec<usize>,
-        /// The entry.
-        value: f64,
-    },
-
-    /// A parameter cannot be used as it is.
+    /// A parameter cannot be used as it is: it has no gradient, or does not fit what was saved of it.
     #[error("{op}: parameter {parameter:?} {problem}")]
     Parameter {
         /// The operation.
@@ -390,6 +302,71 @@ pub enum Error {
         /// What went wrong and what to do.
         message: String,
     },
+}
+
+impl Error {
+    /// The refusal of an argument that was converted on behalf of another operation, in the name of that one.
+    pub(crate) fn of_call(self, op: &'static str) -> Error {
+        match self {
+            Error::Argument { name, value, allowed, .. } => Error::Argument { op, name, value, allowed },
+            other => other,
+        }
+    }
+}
+
+/// The shape or the number of dims that an operation needs; see [`Error::Shape`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ExpectedShape {
+    /// These sizes.
+    Sizes(Vec<usize>),
+    /// This rank, in words.
+    Rank(&'static str),
+}
+
+impl From<Vec<usize>> for ExpectedShape {
+    fn from(sizes: Vec<usize>) -> Self {
+        ExpectedShape::Sizes(sizes)
+    }
+}
+
+impl From<&'static str> for ExpectedShape {
+    fn from(rank: &'static str) -> Self {
+        ExpectedShape::Rank(rank)
+    }
+}
+
+fn misfit(expected: &ExpectedShape, actual: &[usize]) -> String {
+    match expected {
+        ExpectedShape::Sizes(sizes) => format!("has shape {actual:?}, expected {sizes:?}"),
+        ExpectedShape::Rank(rank) => {
+            format!("of shape {actual:?} has rank {}, expected {rank}", actual.len())
+        }
+    }
+}
+
+fn dim_problem(rank: usize, is_repeated: bool) -> String {
+    match is_repeated {
+        true => "is named twice".to_string(),
+        // A single value has the dims 0 and -1.
+        false => format!("is not in [-{bound}, {bound}) for a tensor of rank {rank}", bound = rank.max(1)),
+    }
+}
+
+fn untracked(input: Option<usize>) -> String {
+    match input {
+        Some(index) => {
+            format!("input {index} does not require a gradient; call requires_grad() on it before it is used")
+        }
+        None => {
+            "this tensor was not computed from any tensor that requires a gradient (or was, inside no_grad)"
+                .to_string()
+        }
+    }
+}
+
+fn in_column(column: Option<usize>) -> String {
+    column.map_or(String::new(), |column| format!(", column {column}:"))
 }
 
 /// How a saved state differs from what is to be restored; see [`Error::StateMismatch`].

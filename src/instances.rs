@@ -29,10 +29,10 @@ fn use_operations<T: Float>(x: &Tensor<T>, labels: &Indices) -> Result<Tensor<T>
     let losses = [
         y.cross_entropy(labels)?,
         y.cross_entropy(x)?,
-        NllLoss::new().reduction(Reduction::None).forward(&y, labels)?,
-        y.mse_loss(x, Reduction::Mean)?,
-        y.binary_cross_entropy_with_logits(x, Reduction::Mean)?,
-        y.kl_div(x, Reduction::Mean)?,
+        NllLoss::new().reduction(Reduction::Unreduced).forward(&y, labels)?,
+        y.mse_loss(x)?,
+        y.binary_cross_entropy_with_logits(x)?,
+        y.kl_div(x)?,
     ];
     losses[0].backward()?;
     println!("{} {:?} {}", losses[1], losses[2], losses[3].tape());

@@ -76,8 +76,10 @@
 //!   recorded steps; [`Tape::observe`] draws them, with what each step computed. [`find_non_finite`] names the step
 //!   at which a nan begins. [`Backward`] is the trait of all operations, yours too, and [`gradcheck()`] compares it
 //!   with finite differences.
-//! * `ops`: the operations are methods of [`Tensor`], under PyTorch's names. [`CrossEntropyLoss`] and [`NllLoss`]
-//!   have options; [`accuracy`] and [`error_rate`] judge a classifier.
+//! * `ops`: the operations are methods of [`Tensor`], under PyTorch's names. Each loss is a method that gives the
+//!   mean, such as [`Tensor::cross_entropy`], and a builder with the options, such as [`CrossEntropyLoss`];
+//!   [`accuracy`] and [`error_rate`] judge a classifier.
+//! * [`memory`] tells what is held, [`instructions`] what the processor is asked for.
 //! * [`data`]: tables, splits, folds, batches, standardisation.
 //! * [`nn`]: layers, initial weights, and [`Parameters`](nn::Parameters), the view that optimizers and files have
 //!   of a model.
@@ -125,29 +127,53 @@ pub mod io;
 pub mod nn;
 pub mod optim;
 
-pub use autograd::backward::{GradOptions, backward, find_non_finite, grad};
+pub use autograd::backward::{GradOptions, backward, grad};
 pub use autograd::grad_mode::{enable_grad, is_grad_enabled, no_grad};
 pub use autograd::gradcheck::{GradCheck, gradcheck, gradgradcheck};
-pub use autograd::observe::anomaly::{NonFinite, StepPart};
+pub use autograd::observe::hook::StepPart;
+pub use autograd::observe::non_finite::{NonFinite, find_non_finite};
 pub use autograd::observe::values::ValueRange;
 pub use autograd::step::{Backward, Gradients, Step, StepContext};
 pub use autograd::tape::{Tape, TapeEntry};
-pub use error::{Difference, Error, Result};
+pub use error::{Difference, Error, ExpectedShape, Result};
 pub use float::{DType, Float};
 #[doc(hidden)]
 pub use instances::instances;
-pub use kernels::simd::{Instructions, instructions, set_instructions};
 pub use ops::metrics::{accuracy, error_rate};
 pub use ops::{
-    Conv2dOptions, CrossEntropyLoss, HeightWidth, MaxPool2dOptions, NllLoss, Operand, Reduction, Target,
-    ToTarget,
+    BceWithLogitsLoss, Conv2dOptions, CrossEntropyLoss, HeightWidth, KlDivLoss, MaxPool2dOptions, MseLoss,
+    NllLoss, Operand, Reduction, Target, ToTarget,
 };
-pub use tensor::buffer::{live_bytes, recycled_bytes, release_recycled_memory, set_recycled_memory_limit};
 pub use tensor::index::{Indices, Integer, ToIndices};
 pub use tensor::mask::Mask;
-pub use tensor::model::{Tensor, live_nodes};
+pub use tensor::model::Tensor;
 pub use tensor::nested::{Literal, Nested};
-pub use tensor::shape::{Dims, KeepDim, ResolvedDims, Shape, ToSizes, keepdim};
+pub use tensor::shape::{Dims, KeepDim, Shape, ToSizes, keepdim};
+
+/// What tensors and graphs hold in memory, and large buffers that wait to be used again.
+///
+/// ```
+/// use tapegrad::{Tensor, memory};
+/// let x = Tensor::<f32>::zeros([1000, 10])?.requires_grad();
+/// assert_eq!((memory::live_bytes(), memory::live_nodes()), (40_000, 1));
+/// # Ok::<(), tapegrad::Error>(())
+/// ```
+pub mod memory {
+    pub use crate::tensor::buffer::{live_bytes, recycled_bytes, release_recycled, set_recycled_limit};
+    pub use crate::tensor::model::live_nodes;
+}
+
+/// Which instructions of the processor the kernels use.
+///
+/// ```
+/// use tapegrad::instructions::{self, Instructions};
+/// instructions::choose(Instructions::Baseline)?; // the same bits on every x86-64 processor
+/// assert_eq!(instructions::chosen(), Instructions::Baseline);
+/// # Ok::<(), tapegrad::Error>(())
+/// ```
+pub mod instructions {
+    pub use crate::kernels::simd::{Instructions, choose, chosen};
+}
 
 /// The README's code blocks run as tests too.
 #[doc = include_str!("../README.md")]

@@ -73,10 +73,10 @@ fn views_are_of_the_tensor_itself() {
 fn a_large_tensor_of_recycled_memory_gives_exactly_its_elements() {
     drop(Tensor::<f32>::ones([30_000]).unwrap()); // longer than what follows, and kept for it
     let x = Tensor::<f32>::full([29_000], 2.0).unwrap();
-    let bytes = tapegrad::live_bytes();
+    let bytes = tapegrad::memory::live_bytes();
     let values = x.into_vec();
     assert_eq!((values.len(), values.iter().all(|&value| value == 2.0)), (29_000, true));
-    assert!(tapegrad::live_bytes() <= bytes);
+    assert!(tapegrad::memory::live_bytes() <= bytes);
 }
 
 // ---- serde -------------------------------------------------------------------------------------

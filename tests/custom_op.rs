@@ -14,7 +14,7 @@ use rand::rngs::ChaCha8Rng;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use tapegrad::{
-    Backward, Float, GradCheck, GradOptions, Gradients, Result, Step, StepContext, Tensor, grad, live_bytes,
+    Backward, Float, GradCheck, GradOptions, Gradients, Result, Step, StepContext, Tensor, grad, memory,
     no_grad,
 };
 
@@ -189,5 +189,5 @@ fn nothing_is_kept_where_nothing_is_recorded() {
     assert_eq!((y.is_tracked(), DROPPED.load(Relaxed)), (true, 2));
     y.sum(..).unwrap().backward().unwrap();
     assert_eq!(DROPPED.load(Relaxed), 3, "played, and released with its rule");
-    assert!(live_bytes() > 0);
+    assert!(memory::live_bytes() > 0);
 }

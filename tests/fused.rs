@@ -5,10 +5,11 @@
 use rand::rngs::ChaCha8Rng;
 use rand::{Rng, RngExt, SeedableRng};
 use tapegrad::{
-    CrossEntropyLoss, GradOptions, Indices, Mask, NllLoss, Reduction, Result, Shape, Tensor, grad, keepdim,
+    BceWithLogitsLoss, CrossEntropyLoss, GradOptions, Indices, KlDivLoss, Mask, MseLoss, NllLoss, Reduction,
+    Result, Shape, Tensor, grad, keepdim,
 };
 
-const REDUCTIONS: [Reduction; 3] = [Reduction::None, Reduction::Mean, Reduction::Sum];
+const REDUCTIONS: [Reduction; 3] = [Reduction::Unreduced, Reduction::Mean, Reduction::Sum];
 
 type Function<'a> = &'a dyn Fn(&[Tensor<f64>]) -> Result<Tensor<f64>>;
 
@@ -103,7 +104,7 @@ fn plain_cross_entropy(
         log_p.neg()?.mul(&weight.reshape(per_class)?)?.sum(dim as isize)?.masked_fill(&ignored, 0.0)?;
     let losses = of_target.mul(1.0 - smoothing)?.add(&of_all.mul(smoothing / classes as f64)?)?;
     match reduction {
-        Reduction::None => Ok(losses),
+        Reduction::Unreduced => Ok(losses),
         Reduction::Sum => losses.sum(..),
         Reduction::Mean => losses.sum(..)?.div(&weights.masked_fill(&ignored, 0.0)?.sum(..)?),
     }
@@ -179,7 +180,7 @@ fn cross_entropy_of_probabilities_equals_its_composition() {
                 let terms = inputs[0].log_softmax(dim as isize)?.neg()?.mul(&smoothed)?;
                 let losses = terms.mul(&inputs[2].reshape(per_class)?)?.sum(dim as isize)?;
                 match reduction {
-                    Reduction::None => Ok(losses),
+                    Reduction::Unreduced => Ok(losses),
                     Reduction::Sum => losses.sum(..),
                     Reduction::Mean => losses.mean(..),
                 }
@@ -295,7 +296,7 @@ fn negative_log_likelihood_equals_its_formula() {
             let picked = inputs[0].gather(1, Indices::new(safe)?.unsqueeze(1)?)?.squeeze(1)?;
             let losses = picked.neg()?.mul(&weights)?;
             match reduction {
-                Reduction::None => Ok(losses),
+                Reduction::Unreduced => Ok(losses),
                 Reduction::Sum => losses.sum(..),
                 Reduction::Mean => losses.sum(..)?.div(&weights.sum(..)?),
             }
@@ -308,7 +309,7 @@ fn negative_log_likelihood_equals_its_formula() {
 fn pointwise_losses_equal_their_formulas() {
     let mut rng = rng(61);
     let reduce = |losses: Tensor<f64>, reduction| match reduction {
-        Reduction::None => Ok(losses),
+        Reduction::Unreduced => Ok(losses),
         Reduction::Sum => losses.sum(..),
         Reduction::Mean => losses.mean(..),
     };
@@ -316,16 +317,27 @@ fn pointwise_losses_equal_their_formulas() {
         let x = normal([2, 3], &mut rng);
         let y = Tensor::rand([2, 3], &mut rng).unwrap().mul(0.9).unwrap().add(0.05).unwrap().requires_grad();
         let mse = |x: &[Tensor<f64>]| reduce((&x[0] - &x[1]).mul(&(&x[0] - &x[1]))?, reduction);
-        assert_equal_functions(&|x| x[0].mse_loss(&x[1], reduction), &mse, &[&x, &y], &mut rng);
+        assert_equal_functions(
+            &|x| MseLoss::new().reduction(reduction).forward(&x[0], &x[1]),
+            &mse,
+            &[&x, &y],
+            &mut rng,
+        );
         let binary = |x: &[Tensor<f64>]| {
             let p = x[0].sigmoid()?;
             let losses = -(&x[1] * p.log()?) - (1.0 - &x[1]) * (1.0 - &p).log()?;
             reduce(losses, reduction)
         };
-        let fused = |x: &[Tensor<f64>]| x[0].binary_cross_entropy_with_logits(&x[1], reduction);
+        let loss = BceWithLogitsLoss::new().reduction(reduction);
+        let fused = |x: &[Tensor<f64>]| loss.forward(&x[0], &x[1]);
         assert_equal_functions(&fused, &binary, &[&x, &y], &mut rng);
         let divergence = |x: &[Tensor<f64>]| reduce(&x[1] * (x[1].log()? - &x[0]), reduction);
-        assert_equal_functions(&|x| x[0].kl_div(&x[1], reduction), &divergence, &[&x, &y], &mut rng);
+        assert_equal_functions(
+            &|x| KlDivLoss::new().reduction(reduction).forward(&x[0], &x[1]),
+            &divergence,
+            &[&x, &y],
+            &mut rng,
+        );
     }
 }
 
@@ -379,8 +391,10 @@ fn cross_entropy_in_f32_equals_its_composition_for_every_number_of_rows_and_clas
                     let value = loss.forward(&leaf, &target).unwrap();
                     value.sum(..).unwrap().backward().unwrap();
                     let later = x.clone().requires_grad();
-                    let kept =
-                        loss.reduction(Reduction::None).forward(&later.mul(1.0).unwrap(), &target).unwrap();
+                    let kept = loss
+                        .reduction(Reduction::Unreduced)
+                        .forward(&later.mul(1.0).unwrap(), &target)
+                        .unwrap();
                     let divisor = match reduction {
                         Reduction::Mean => {
                             let weights = weight.as_slice();
@@ -453,9 +467,10 @@ fn long_lines_have_all_digits_wherever_their_maximum_stands() {
             let leaf = Tensor::from_vec(logits, [4, classes]).unwrap().requires_grad();
             let result = leaf.detach().requires_grad();
             let exact = leaf.detach().to_f64().unwrap().requires_grad();
-            let losses = CrossEntropyLoss::new().reduction(Reduction::None).forward(&leaf, &target).unwrap();
+            let losses =
+                CrossEntropyLoss::new().reduction(Reduction::Unreduced).forward(&leaf, &target).unwrap();
             let exact_losses =
-                CrossEntropyLoss::new().reduction(Reduction::None).forward(&exact, &target).unwrap();
+                CrossEntropyLoss::new().reduction(Reduction::Unreduced).forward(&exact, &target).unwrap();
             for (&loss, &exact) in losses.as_slice().iter().zip(exact_losses.as_slice()) {
                 assert!(ulps(loss, exact) <= 2.0, "margin {margin}, {place}: loss {loss}, exact {exact}");
             }
@@ -463,7 +478,7 @@ fn long_lines_have_all_digits_wherever_their_maximum_stands() {
             let sum = CrossEntropyLoss::new().reduction(Reduction::Sum);
             sum.forward(&leaf, &target).unwrap().backward().unwrap();
             let of_result = CrossEntropyLoss::new()
-                .reduction(Reduction::None)
+                .reduction(Reduction::Unreduced)
                 .forward(&result.mul(1.0).unwrap(), &target);
             of_result.unwrap().sum(..).unwrap().backward().unwrap();
             exact_losses.sum(..).unwrap().backward().unwrap();

@@ -56,17 +56,17 @@ fn fits(category: &str, error: &Error) -> bool {
     match category {
         "index_range" => matches!(error, OutOfRange { .. }),
         "index_shape" | "target_shape" | "target_dtype" | "input_shape" => {
-            matches!(error, Shape { .. } | Rank { .. } | Argument { .. })
+            matches!(error, Shape { .. } | Argument { .. })
         }
         "weight_shape" => matches!(error, Shape { what: "the weight", .. }),
         "label_smoothing" => matches!(error, Argument { name: "label_smoothing", .. }),
         "ignore_index_with_probabilities" => matches!(error, Argument { name: "ignore_index", .. }),
         "accepted_questionable" | "arguments" => matches!(error, Argument { .. }),
         "not_differentiable" => matches!(error, NotDifferentiable { .. }),
-        "dim" => matches!(error, DimOutOfRange { .. } | RepeatedDim { .. } | Rank { .. }),
+        "dim" => matches!(error, Dim { .. } | Shape { .. }),
         "empty" => matches!(error, EmptyReduction { .. }),
         "shape" => {
-            matches!(error, Broadcast { .. } | Shape { .. } | Rank { .. } | Length { .. } | Argument { .. })
+            matches!(error, Broadcast { .. } | Shape { .. } | Length { .. } | Argument { .. })
         }
         "autograd" => matches!(
             error,

@@ -1,9 +1,10 @@
 //! Nothing stays behind. One test, because the counters are those of the whole process.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use tapegrad::memory::{live_bytes, live_nodes};
 use tapegrad::{
     Backward, Error, GradOptions, Gradients, Result, Step, StepContext, Tensor, find_non_finite, grad,
-    live_bytes, live_nodes, no_grad,
+    no_grad,
 };
 
 /// What is alive: nodes and bytes.

@@ -76,7 +76,8 @@ fn cross_entropy<T: Float>() {
             Indices::from_vec((0..rows).map(|i| (i * 7919 % classes) as i64).collect(), rows).unwrap();
         let probabilities = random::<T>(&[rows, classes], 4).softmax(1).unwrap();
         let weight = random::<T>(&[classes], 5).exp().unwrap();
-        for (reduction, smoothing) in [(Reduction::Mean, 0.0), (Reduction::Sum, 0.1), (Reduction::None, 0.0)]
+        for (reduction, smoothing) in
+            [(Reduction::Mean, 0.0), (Reduction::Sum, 0.1), (Reduction::Unreduced, 0.0)]
         {
             let name =
                 format!("cross entropy of ({rows}, {classes}) in {}, {reduction:?}, {smoothing}", T::DTYPE);

@@ -59,14 +59,14 @@ mod six_objects_of_three_classes {
     #[test]
     fn log_softmax_and_nll_loss_give_the_same() -> Result<()> {
         let log_probabilities = logits().log_softmax(1)?;
-        let loss = NllLoss::new().reduction(Reduction::None);
+        let loss = NllLoss::new().reduction(Reduction::Unreduced);
         assert_printed!(loss.forward(&log_probabilities, TARGET)?, LOSSES);
         Ok(())
     }
 
     #[test]
     fn cross_entropy_loss_gives_the_same() -> Result<()> {
-        let loss = CrossEntropyLoss::new().reduction(Reduction::None);
+        let loss = CrossEntropyLoss::new().reduction(Reduction::Unreduced);
         assert_printed!(loss.forward(&logits(), TARGET)?, LOSSES);
         Ok(())
     }
@@ -239,7 +239,7 @@ mod three_reductions {
         let loss = |reduction| CrossEntropyLoss::new().reduction(reduction).forward(&logits(), TARGET);
         assert_printed!(loss(Reduction::Mean)?, 0.9622);
         assert_printed!(loss(Reduction::Sum)?, 2.8866);
-        assert_printed!(loss(Reduction::None)?, [0.8170, 0.9723, 1.0973]);
+        assert_printed!(loss(Reduction::Unreduced)?, [0.8170, 0.9723, 1.0973]);
         Ok(())
     }
 }

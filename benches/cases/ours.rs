@@ -3,7 +3,7 @@
 use super::{CLASSIFIER, Case, LEARNING_RATE, OPERAND, PERCEPTRON, Repeat, ending, normal, targets, weight};
 use std::hint::black_box;
 use std::sync::{Arc, Mutex};
-use tapegrad::{Backward, Gradients, Indices, Reduction, Result, Step, StepContext, Tensor, no_grad};
+use tapegrad::{Backward, Gradients, Indices, Result, Step, StepContext, Tensor, no_grad};
 
 /// The case, unless it measures the machine.
 pub fn ready(case: Case) -> Option<Box<dyn Repeat>> {
@@ -99,7 +99,7 @@ pub const OPERATIONS: &[(&str, Operation)] = &[
     ("transpose", |x| x.transpose(0, 1)?.add(1.0)),
     ("cat", |x| Tensor::cat(&[x, x], 1)),
     ("narrow", |x| x.narrow(1, 100, 800)),
-    ("binary_cross_entropy", |x| x.binary_cross_entropy_with_logits(&x.detach(), Reduction::Mean)),
+    ("binary_cross_entropy", |x| x.binary_cross_entropy_with_logits(&x.detach())),
 ];
 
 fn operation(name: &str) -> Box<dyn Repeat> {

@@ -1,7 +1,7 @@
-//! Playing the tape in reverse: `backward`, `grad`, and the search for what is not finite.
+//! Playing the tape in reverse: `backward` and `grad`.
 
 use crate::autograd::grad_mode::enable_grad;
-use crate::autograd::observe::anomaly::{NonFinite, Watched, watch_gradient, watching};
+use crate::autograd::observe::hook;
 use crate::autograd::tape::{linearise, place_of};
 use crate::error::{Error, Result};
 use crate::float::Float;
@@ -138,7 +138,7 @@ pub fn backward<T: Float>(outputs: &[&Tensor<T>], options: &GradOptions<T>) -> R
 /// ```
 ///
 /// # Errors
-/// As [`Tensor::backward`]; [`Error::InputNotTracked`], and [`Error::Unused`] for an input that no
+/// As [`Tensor::backward`]; [`Error::NotTracked`] for an input too, and [`Error::Unused`] for an input that no
 /// output depends on.
 pub fn grad<T: Float>(
     outputs: &[&Tensor<T>],
@@ -148,7 +148,7 @@ pub fn grad<T: Float>(
     let op = "grad";
     let roots = roots(op, outputs, options)?;
     let wanted = (inputs.iter().enumerate())
-        .map(|(index, input)| input.node().cloned().ok_or(Error::InputNotTracked { op, index }))
+        .map(|(index, input)| input.node().cloned().ok_or(Error::NotTracked { op, input: Some(index) }))
         .collect::<Result<Vec<_>>>()?;
     let (recording, retain) = (options.create_graph, options.retain_graph.unwrap_or(options.create_graph));
     let request = Request { op, roots, wanted: Some(&wanted), retain, recording };
@@ -163,39 +163,6 @@ pub fn grad<T: Float>(
             }
         })
         .collect()
-}
-
-/// Runs a computation and its backward pass, and names the first step whose value, or else whose
-/// gradient, is nan or infinite. None if everything is finite.
-///
-/// The closure computes the loss; its gradients are computed but not added to any leaf. Only steps
-/// have names: a parameter that holds a nan shows in the first step that uses it.
-///
-/// ```
-/// # use tapegrad::{find_non_finite, Tensor};
-/// let x = Tensor::new([1.0, 0.0]).requires_grad();
-/// let found = find_non_finite(|| x.sqrt()?.sum(..))?.unwrap();
-/// assert_eq!(found.to_string(), "SqrtBackward: the gradient of input 0, of shape [2], is inf at [1]");
-/// let found = find_non_finite(|| x.log()?.sum(..))?.unwrap();
-/// assert_eq!(found.to_string(), "Log: the value, of shape [2], is -inf at [1]");
-/// # Ok::<(), tapegrad::Error>(())
-/// ```
-///
-/// # Errors
-/// What the closure returns, and as [`Tensor::backward`].
-pub fn find_non_finite<T: Float>(
-    computation: impl FnOnce() -> Result<Tensor<T>>,
-) -> Result<Option<NonFinite>> {
-    let op = "find_non_finite";
-    let (loss, found) = watching(Watched::Forward, computation);
-    if found.is_some() {
-        return Ok(found);
-    }
-    let loss = loss?;
-    let roots = roots(op, &[&loss], &GradOptions::new())?;
-    let request = Request { op, roots, wanted: None, retain: false, recording: false };
-    let (played, found) = watching(Watched::Backward, || play(request));
-    played.map(|_| found)
 }
 
 /// Nodes with their upstream gradients.
@@ -223,11 +190,16 @@ pub(crate) fn roots<'a, T: Float>(
     }
     let mut roots = Roots::new();
     for (index, &output) in outputs.iter().enumerate() {
-        let node = output.node().ok_or(Error::NotTracked { op })?;
+        let node = output.node().ok_or(Error::NotTracked { op, input: None })?;
         let upstream = match options.grad_outputs.as_ref().map(|given| &given[index]) {
             Some(given) if given.shape() != output.shape() => {
                 let (expected, actual) = (output.shape().to_vec(), given.shape().to_vec());
-                return Err(Error::Shape { op, what: "the upstream gradient", expected, actual });
+                return Err(Error::Shape {
+                    op,
+                    what: "the upstream gradient",
+                    expected: expected.into(),
+                    actual,
+                });
             }
             Some(given) => given.clone(),
             None if output.len() == 1 => Tensor::ones(output.shape())?,
@@ -295,7 +267,7 @@ pub(crate) fn play(request: Request<'_, '_>) -> Result<Found> {
             continue;
         }
         let recorded = if retain { node.recorded().clone() } else { node.recorded().take() };
-        // Another thread may have played it since the list was made.
+        // None if another thread has played it since the list was made.
         let Some(Recorded { rule, inputs }) = recorded else {
             return Err(Error::Released { op, step });
         };
@@ -312,7 +284,7 @@ pub(crate) fn play(request: Request<'_, '_>) -> Result<Found> {
             let Some(place) = place_of(&nodes, input).filter(|&place| on_the_way.is_needed(place)) else {
                 continue;
             };
-            watch_gradient(step, index, &result);
+            hook::gradient(step, index, &result);
             if !recording {
                 detach(&mut result);
             }
@@ -322,7 +294,7 @@ pub(crate) fn play(request: Request<'_, '_>) -> Result<Found> {
     Ok(found)
 }
 
-/// Which nodes lie on the way from an output to a wanted node.
+/// Which nodes lie on a path from an output to a wanted node.
 struct OnTheWay {
     /// Whether the gradient of the node at a place is needed; none if all are.
     needed: Option<Vec<bool>>,
@@ -374,9 +346,13 @@ fn fit(gradient: AnyTensor, input: &Node, step: &'static str, index: usize) -> R
     if gradient.dtype() == input.dtype && input.shape.broadcasts_to(gradient.shape()) {
         return Ok(for_either!(gradient, tensor => tensor.sum_to(&input.shape)?));
     }
-    let expected = format!("{} of shape {}", input.dtype, input.shape);
-    let actual = format!("{} of shape {}", gradient.dtype(), gradient.shape());
-    Err(Error::GradientType { step, index, expected, actual })
+    let type_of = |dtype, shape| format!("{dtype} of shape {shape}");
+    let (actual, expected) =
+        (type_of(gradient.dtype(), gradient.shape()), type_of(input.dtype, &input.shape));
+    Err(Error::Rule {
+        step,
+        problem: format!("the gradient of input {index} is {actual}, expected {expected}"),
+    })
 }
 
 /// Adds a contribution to a gradient: the first is moved in, later ones are added in place if nobody
@@ -408,7 +384,7 @@ fn sum<T: Float>(mut a: Tensor<T>, mut b: Tensor<T>) -> Result<Tensor<T>> {
 
 /// Adds the gradients to their nodes: all of them or, if memory runs out, none.
 fn accumulate_all(mut kept: Found) -> Result<()> {
-    // What can fail comes first: a gradient that will have to be added gets a buffer of its own.
+    // What can fail comes first: a gradient that will be added to another gets a buffer of its own.
     for (node, gradient) in &mut kept {
         if node.grad().is_some() {
             make_unique(gradient)?;
@@ -427,7 +403,7 @@ fn make_unique(gradient: &mut AnyTensor) -> Result<()> {
     }
 }
 
-/// Takes the gradient out, adds, and puts it back: no lock is held while numbers are added. If
+/// Takes the old gradient out, adds, and puts the sum back: no lock is held while numbers are added. If
 /// another thread has put a gradient there meanwhile, that one is added too.
 fn accumulate(node: &Node, gradient: AnyTensor) -> Result<()> {
     let mut slot = Some(gradient);

@@ -44,7 +44,7 @@ use rand::Rng;
 /// [`GradCheck`] checks higher derivatives and sets the tolerance.
 ///
 /// # Errors
-/// [`Error::GradientMismatch`] where the two differ, [`Error::InputNotTracked`] if no input requires a
+/// [`Error::GradientMismatch`] where the two differ, [`Error::NotTracked`] if no input requires a
 /// gradient, and what the function returns.
 pub fn gradcheck(
     function: impl Fn(&[Tensor<f64>]) -> Result<Tensor<f64>>,
@@ -156,7 +156,7 @@ impl GradCheck {
         expect("absolute_tolerance", absolute, absolute >= 0.0, "zero or positive")?;
         expect("step", self.step, self.step > 0.0, "positive")?;
         if !inputs.iter().any(|input| input.is_tracked()) {
-            return Err(Error::InputNotTracked { op: OP, index: 0 });
+            return Err(Error::NotTracked { op: OP, input: Some(0) });
         }
         let function: &Function = &function;
         // Gradients are meant, even inside no_grad.

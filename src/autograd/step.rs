@@ -1,7 +1,7 @@
 //! Recording a step and its rule: what every operation, built in or user-defined, is made of.
 
 use crate::autograd::grad_mode::is_grad_enabled;
-use crate::autograd::observe::anomaly::watch_value;
+use crate::autograd::observe::hook;
 use crate::error::{Error, Result};
 use crate::float::Float;
 use crate::tensor::model::{
@@ -113,8 +113,8 @@ impl<'a, T: Float, R: Backward<T>> Step<'a, T, R> {
         self.input_saved_if(true, input)
     }
 
-    /// Adds an input and saves its value if `needed`: the derivative of a product by one factor needs
-    /// the other, and only if the first one is tracked.
+    /// Adds an input and saves its value if `needed`. A product, for example, needs one factor for the gradient
+    /// of the other, and only if that other one is tracked.
     #[inline]
     pub fn input_saved_if(mut self, needed: bool, input: &'a Tensor<T>) -> Self {
         self.inputs.push(StepInput { node: input.node(), saved: needed.then_some(input) });
@@ -141,13 +141,13 @@ impl<'a, T: Float, R: Backward<T>> Step<'a, T, R> {
     /// requires a gradient or inside [`no_grad`](crate::no_grad).
     pub fn record(self, mut output: Tensor<T>) -> Tensor<T> {
         let name = self.rule.name();
-        watch_value(name, &output);
         output.forget_node();
         if !is_grad_enabled() || self.inputs.iter().all(|input| input.node.is_none()) {
+            hook::value(name, None, &output);
             return output;
         }
-        // Saved without their edges, which the node has: an output that held its own node would be a
-        // cycle of references, and never be freed.
+        // What is saved has no edges; the node has them. An output that held its own node would be a cycle of
+        // references, and would never be freed.
         let mut inputs = Edges::new();
         let mut saved = Saved {
             inputs: SmallVec::new(),
@@ -160,7 +160,7 @@ impl<'a, T: Float, R: Backward<T>> Step<'a, T, R> {
         }
         let recorded = Recorded { rule: Arc::new(SavedStep { rule: self.rule, saved }), inputs };
         let node = Node::step(output.shape().clone(), T::DTYPE, name, recorded);
-        crate::autograd::observe::values::note(node.id, output.as_slice());
+        hook::value(name, Some(node.id), &output);
         output.with_node(Some(Arc::new(node)))
     }
 }
@@ -215,7 +215,8 @@ impl<T: Float, R: Backward<T>> AnyRule for SavedStep<T, R> {
         let expected = inputs.len();
         if gradients.len() != expected || count != expected {
             let actual = if gradients.len() != expected { gradients.len() } else { count };
-            return Err(Error::GradientCount { step, expected, actual });
+            let problem = format!("the rule returned {actual} gradients for {expected} inputs");
+            return Err(Error::Rule { step, problem });
         }
         Ok(gradients)
     }
@@ -233,7 +234,7 @@ impl<T: Float> StepContext<T> {
     /// The value of an input as it was when the step was recorded.
     ///
     /// # Errors
-    /// [`Error::NotSaved`] if the step did not save it.
+    /// [`Error::Rule`] if the step did not save it.
     pub fn input(&self, index: usize) -> Result<&Tensor<T>> {
         let saved = self.saved.inputs.get(index).and_then(Option::as_ref);
         saved.ok_or_else(|| self.not_saved("the input that the rule asks for"))
@@ -242,7 +243,7 @@ impl<T: Float> StepContext<T> {
     /// The value of the output.
     ///
     /// # Errors
-    /// [`Error::NotSaved`] if the step did not save it.
+    /// [`Error::Rule`] if the step did not save it.
     pub fn output(&self) -> Result<&Tensor<T>> {
         self.saved.output.as_ref().ok_or_else(|| self.not_saved("the output"))
     }
@@ -250,14 +251,14 @@ impl<T: Float> StepContext<T> {
     /// The value of an input, moved out: if nobody else holds it, it can be overwritten.
     ///
     /// # Errors
-    /// [`Error::NotSaved`] if the step did not save it, or it was taken already.
+    /// [`Error::Rule`] if the step did not save it, or it was taken already.
     pub fn take_input(&mut self, index: usize) -> Result<Tensor<T>> {
         let saved = self.saved.inputs.get_mut(index).and_then(Option::take);
         saved.ok_or_else(|| self.not_saved("the input that the rule asks for"))
     }
 
-    fn not_saved(&self, what: &'static str) -> Error {
-        Error::NotSaved { step: self.name, what }
+    fn not_saved(&self, what: &str) -> Error {
+        Error::Rule { step: self.name, problem: format!("{what} was not saved when the step was recorded") }
     }
 
     /// The constant that [`Step::saving_prepared`] saved, if there is one, moved out: unless the graph is kept
@@ -300,9 +301,8 @@ pub struct Gradients {
 }
 
 impl Gradients {
-    /// Adds the gradient of one input, if it is wanted; one that the step does not have is an error of
-    /// the backward pass. It may be of another precision than the
-    /// output, if the input is.
+    /// Adds the gradient of one input, if it is wanted. It has the input's precision, which may be another
+    /// than the output's. If the step has no such input, the backward pass fails.
     ///
     /// # Errors
     /// What the closure returns.

@@ -44,14 +44,14 @@ pub struct TapeEntry {
     pub formula: &'static str,
     /// The shape of the value.
     pub shape: Shape,
-    /// The places of the inputs in the tape; none for a constant. Empty for a leaf, and for a step
+    /// The places of the inputs in the tape; none for a constant. The list is empty for a leaf, and for a step
     /// that backward has released.
     pub inputs: Vec<Option<usize>>,
     /// Whether backward has played the step and released what it had saved.
     pub released: bool,
     /// The range of the value, where it was noted: see [`Tape::observe`] and [`Tape::named`].
     pub values: Option<ValueRange>,
-    /// The Euclidean norm of the loss's gradient by the value, where it was noted.
+    /// The Euclidean norm of the gradient of the loss with respect to the value, where it was noted.
     pub gradient_norm: Option<f64>,
 }
 
@@ -114,7 +114,7 @@ impl TapeEntry {
     }
 }
 
-/// A call that is longer, a join of many tensors for one, is not waited for by the others.
+/// The widest column of calls. A longer call, such as a join of many tensors, overflows the column.
 const WIDEST: usize = 200;
 
 /// One numbered line for each leaf and step: its name, its inputs by number (`const` for a
@@ -149,11 +149,11 @@ pub(crate) type Nodes = SmallVec<[Arc<Node>; 8]>;
 /// All nodes that the roots depend on, themselves included, in ascending order of their ids.
 ///
 /// Ids grow with recording, so a node's id is greater than those of its inputs. A heap that always
-/// gives the greatest id therefore meets each node after everything that uses it, and a node that is
-/// used several times comes out several times in a row: no visited set, no recursion, and one pop
-/// for each edge, however many paths there are.
+/// pops the greatest id therefore pops each node after everything that uses it. A node that is used
+/// several times is popped several times in a row, which is how it is recognised: there is no visited set and no
+/// recursion, and each edge costs one pop, however many paths there are.
 ///
-/// Steps that were released have no inputs any more; the second list names them, in descending order.
+/// Released steps have no inputs any more; the second list names them, in descending order of their ids.
 pub(crate) fn linearise<'a>(roots: impl IntoIterator<Item = &'a Arc<Node>>) -> (Nodes, Vec<Arc<Node>>) {
     struct ById(Arc<Node>);
     impl PartialEq for ById {

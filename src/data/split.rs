@@ -7,7 +7,7 @@ use rand::Rng;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-/// The samples to train on and those to test with, at random; both in ascending order.
+/// Divides samples at random into those to train on and those to test with; both in ascending order.
 ///
 /// The test gets ceil(samples `test_share`) of them, as in scikit-learn's `train_test_split`.
 ///
@@ -30,7 +30,7 @@ pub fn train_test_split(
 /// equals for the lower label).
 ///
 /// # Errors
-/// As [`train_test_split`]; [`Error::Rank`] for labels with more than one dim.
+/// As [`train_test_split`]; [`Error::Shape`] for labels with more than one dim.
 pub fn stratified_split(
     labels: &Indices,
     test_share: f64,
@@ -84,7 +84,7 @@ pub fn k_folds(samples: usize, folds: usize, rng: &mut (impl Rng + ?Sized)) -> R
 /// differ by at most one.
 ///
 /// # Errors
-/// As [`k_folds`]; [`Error::Rank`] for labels with more than one dim.
+/// As [`k_folds`]; [`Error::Shape`] for labels with more than one dim.
 pub fn stratified_k_folds(
     labels: &Indices,
     folds: usize,
@@ -120,7 +120,7 @@ fn ascending(samples: &[i64]) -> Indices {
 fn by_class(op: &'static str, labels: &Indices) -> Result<Vec<Vec<i64>>> {
     if labels.rank() != 1 {
         let shape = labels.shape().to_vec();
-        return Err(Error::Rank { op, what: "the tensor of labels", expected: "1", shape });
+        return Err(Error::Shape { op, what: "the tensor of labels", expected: "1".into(), actual: shape });
     }
     let mut classes = BTreeMap::<i64, Vec<i64>>::new();
     for (sample, &label) in labels.as_slice().iter().enumerate() {
@@ -144,7 +144,7 @@ fn test_count(op: &'static str, samples: usize, share: f64) -> Result<usize> {
 
 fn check_folds(op: &'static str, samples: usize, folds: usize) -> Result<()> {
     if (2..=samples).contains(&folds) {
-        // Asked for at once and given back: better refused here than in the middle.
+        // Asked for at once and given back, so that too many are refused before any work is done.
         let bytes = samples.saturating_mul(folds).saturating_mul(size_of::<i64>());
         return Vec::<u8>::new().try_reserve_exact(bytes).map_err(|_| Error::OutOfMemory { bytes });
     }
@@ -237,7 +237,7 @@ mod tests {
         }
         assert!(train_test_split(0, 0.5, &mut generator).is_err());
         let table = labels.reshape([3, 1]).unwrap();
-        assert!(matches!(stratified_split(&table, 0.3, &mut generator), Err(Error::Rank { .. })));
+        assert!(matches!(stratified_split(&table, 0.3, &mut generator), Err(Error::Shape { .. })));
         assert_eq!(generator, rng());
     }
 

@@ -33,21 +33,26 @@ impl<T: Float> Standardizer<T> {
     /// Measures a table of shape (samples, columns).
     ///
     /// # Errors
-    /// [`Error::Rank`] for anything but a table; [`Error::EmptyReduction`] for one without samples;
+    /// [`Error::Shape`] for anything but a table; [`Error::EmptyReduction`] for one without samples;
     /// [`Error::NotFinite`] for an entry that is infinite or nan, or a column whose spread overflows;
     /// [`Error::OutOfMemory`].
     pub fn fit(table: &Tensor<T>) -> Result<Self> {
         let op = "Standardizer";
         let shape = table.shape().to_vec();
         let [samples, columns] = shape[..] else {
-            return Err(Error::Rank { op, what: "the table", expected: "2: samples, columns", shape });
+            return Err(Error::Shape {
+                op,
+                what: "the table",
+                expected: "2: samples, columns".into(),
+                actual: shape,
+            });
         };
         if samples == 0 {
             return Err(Error::EmptyReduction { op, shape, dims: vec![0] });
         }
         if let Some(at) = table.as_slice().iter().position(|entry| !entry.is_finite()) {
             let (position, value) = (table.shape().coordinates(at), Float::to_f64(table.as_slice()[at]));
-            return Err(Error::NotFinite { op, what: "the entry", position, value });
+            return Err(Error::NotFinite { op, what: "the entry".into(), position, value });
         }
         let (mut mean, mut scale) = (Tensor::zeros([columns])?, Tensor::ones([columns])?);
         for (column, (mean, scale)) in mean.as_mut_slice()?.iter_mut().zip(scale.as_mut_slice()?).enumerate()
@@ -55,7 +60,7 @@ impl<T: Float> Standardizer<T> {
             let values = || table.as_slice().iter().skip(column).step_by(columns).copied();
             let (center, deviation) = spread(samples, values);
             if !deviation.is_finite() || !T::from_f64(deviation).is_finite() {
-                let (what, position, value) = ("the spread of the column", vec![column], deviation);
+                let (what, position, value) = ("the spread of the column".into(), vec![column], deviation);
                 return Err(Error::NotFinite { op, what, position, value });
             }
             *mean = T::from_f64(center);
@@ -76,7 +81,12 @@ impl<T: Float> Standardizer<T> {
             let (actual, mut expected) = (x.shape().to_vec(), x.shape().to_vec());
             expected.pop();
             expected.extend(&self.mean.shape()[..]);
-            return Err(Error::Shape { op: "Standardizer", what: "the table", expected, actual });
+            return Err(Error::Shape {
+                op: "Standardizer",
+                what: "the table",
+                expected: expected.into(),
+                actual,
+            });
         }
         x.sub(&self.mean)?.div(&self.scale)
     }

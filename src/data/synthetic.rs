@@ -15,11 +15,11 @@ use rand::{Rng, RngExt};
 ///    uniformly from [0, 1). Otherwise a class other than the label, all of them equally likely, gets
 ///    the logit m + u / 10: a mistake, by a narrow margin.
 ///
-/// So the argmax of a row is its label with probability `pct_correct`, and the larger `confidence`, the
-/// further ahead the logit of a right prediction is. What was drawn last can at worst tie with another
-/// logit that is itself m: seldom, unless `confidence` is 0 (or so small that u `confidence` is lost to
-/// rounding). With a confidence of exactly 0 such ties are common, one in three rows of three classes,
-/// and [`argmax`](Tensor::argmax) then takes the first of the two classes.
+/// So the argmax of a row is its label with probability `pct_correct`, and the larger `confidence` is, the
+/// further ahead is the logit of a right prediction. The raised logit can tie with another one that is itself
+/// m. That is rare unless `confidence` is 0, or so small that u `confidence` is lost to rounding. With 0, one
+/// in three rows of three classes has such a tie, and [`argmax`](Tensor::argmax) then takes the first of the
+/// two classes.
 ///
 /// Samples are drawn one after the other: from the same seed, a smaller data set is the beginning of a
 /// larger one.

@@ -18,9 +18,8 @@ use crate::tensor::model::Tensor;
 /// ```
 ///
 /// # Errors
-/// [`Error::Ragged`] for a row with another number of fields than the first; [`Error::NotANumber`] for a
-/// field that is no number, or none that the precision holds, nan and infinities included; both count rows
-/// and columns from 0. [`Error::OutOfMemory`].
+/// [`Error::Table`] for a row with another number of fields than the first, and for a field that is not a finite
+/// number in the precision of the result; rows and columns count from 0. [`Error::OutOfMemory`].
 pub fn from_records<T, R, F, S>(records: R) -> Result<Tensor<T>>
 where
     T: Float,
@@ -61,11 +60,11 @@ where
     for (row, record) in records.into_iter().enumerate() {
         let start = values.len();
         for (column, field) in record.into_iter().enumerate() {
-            let number = number(field.as_ref()).ok_or_else(|| Error::NotANumber {
+            let number = number(field.as_ref()).ok_or_else(|| Error::Table {
                 op,
                 row,
-                column,
-                text: beginning(field.as_ref()),
+                column: Some(column),
+                problem: format!("{:?} is not a finite number", beginning(field.as_ref())),
             })?;
             let bytes = (values.len() + 1).saturating_mul(size_of::<T>());
             values.try_reserve(1).map_err(|_| Error::OutOfMemory { bytes })?;
@@ -74,7 +73,8 @@ where
         let actual = values.len() - start;
         let expected = *columns.get_or_insert(actual);
         if actual != expected {
-            return Err(Error::Ragged { op, row, expected, actual });
+            let problem = format!("has {actual} values, the first row has {expected}");
+            return Err(Error::Table { op, row, column: None, problem });
         }
         rows += 1;
     }

@@ -172,7 +172,7 @@ fn little_endian<T: Float>(values: &[T]) -> Cow<'_, [u8]> {
     Cow::Owned(bytes)
 }
 
-/// A file that ends too early is malformed; anything else is the system's affair.
+/// A file that ends too early is malformed; any other error comes from the system.
 fn read_error(op: &'static str, path: &Path, error: io::Error) -> Error {
     match error.kind() {
         ErrorKind::UnexpectedEof => format_error(op, path, "it ends too early".into()),

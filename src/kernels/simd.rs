@@ -41,8 +41,8 @@ impl Instructions {
 /// 0: not chosen yet; otherwise 1 + the index in the enum.
 static CHOSEN: AtomicU8 = AtomicU8::new(0);
 
-/// The instructions that kernels use: the best ones available, or those that were asked for.
-pub fn instructions() -> Instructions {
+/// The instructions that kernels use: the best ones available, unless others were [chosen](choose).
+pub fn chosen() -> Instructions {
     match CHOSEN.load(Relaxed) {
         1 => Instructions::Baseline,
         2 => Instructions::Avx2,
@@ -64,10 +64,10 @@ pub fn instructions() -> Instructions {
 ///
 /// # Errors
 /// [`Error::Argument`] if this processor does not have them.
-pub fn set_instructions(instructions: Instructions) -> Result<()> {
+pub fn choose(instructions: Instructions) -> Result<()> {
     if !Instructions::available().contains(&instructions) {
         let (value, allowed) = (format!("{instructions:?}"), "among Instructions::available()");
-        return Err(Error::Argument { op: "set_instructions", name: "instructions", value, allowed });
+        return Err(Error::Argument { op: "instructions::choose", name: "instructions", value, allowed });
     }
     CHOSEN.store(1 + instructions as u8, Relaxed);
     Ok(())
@@ -140,7 +140,7 @@ pub(crate) fn dispatch<K: Kernel>(kernel: K) -> K::Output {
                 self.0.run::<Fused>()
             }
         }
-        match instructions() {
+        match chosen() {
             Instructions::Avx512 => {
                 if let Some(v4) = pulp::x86::V4::try_new() {
                     return v4.vectorize(Call(kernel));
@@ -210,10 +210,10 @@ mod tests {
     #[test]
     fn the_best_instructions_are_the_default_and_missing_ones_are_refused() {
         let available = Instructions::available();
-        assert!(available.contains(&instructions()));
+        assert!(available.contains(&chosen()));
         for instructions in [Instructions::Baseline, Instructions::Avx2, Instructions::Avx512] {
             if !available.contains(&instructions) {
-                assert!(set_instructions(instructions).is_err());
+                assert!(choose(instructions).is_err());
             }
         }
     }

@@ -46,7 +46,7 @@ stateless! {
             }
             _ => {
                 let (op, what, expected) = ("Flatten", "the input", "at least 2");
-                Err(Error::Rank { op, what, expected, shape: shape.to_vec() })
+                Err(Error::Shape { op, what, expected: expected.into(), actual: shape.to_vec() })
             }
         }
     };

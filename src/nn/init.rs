@@ -37,8 +37,8 @@ pub enum Nonlinearity {
 }
 
 impl Nonlinearity {
-    /// By how much weights are to be larger than before a linear layer, as PyTorch's `calculate_gain`
-    /// has it: 1 for linear and sigmoid, 5/3 for tanh, sqrt 2 for relu, sqrt(2/(1 + slope^2)) for its
+    /// By how much the weights before this function are larger than those before a linear layer, as in
+    /// PyTorch's `calculate_gain`: 1 for linear and sigmoid, 5/3 for tanh, sqrt 2 for relu, sqrt(2/(1 + slope^2)) for its
     /// leaky form, 3/4 for selu.
     pub fn gain(self) -> f64 {
         match self {
@@ -64,24 +64,24 @@ pub enum Fan {
 /// The fan-in and fan-out of a weight of this shape.
 ///
 /// # Errors
-/// [`Error::Rank`] for fewer than two dims; [`Error::TooLarge`].
+/// [`Error::Shape`] for fewer than two dims; [`Error::TooLarge`].
 pub fn fans(shape: impl Into<Shape>) -> Result<(usize, usize)> {
     fans_of("fans", &shape.into())
 }
 
 pub(super) fn fans_of(op: &'static str, shape: &Shape) -> Result<(usize, usize)> {
-    shape.checked_elements(op)?;
+    let product = shape.iter().try_fold(1usize, |product, &size| product.checked_mul(size.max(1)));
+    if product.is_none_or(|product| product > isize::MAX as usize / 8) {
+        return Err(Error::TooLarge { op, shape: shape.to_vec() });
+    }
     match shape[..] {
         [outputs, inputs, ref kernel @ ..] => {
-            let pixels = Shape::from(kernel).checked_elements(op)?;
-            let times = |size: usize| {
-                size.checked_mul(pixels).ok_or_else(|| Error::TooLarge { op, shape: shape.to_vec() })
-            };
-            Ok((times(inputs)?, times(outputs)?))
+            let pixels: usize = kernel.iter().product();
+            Ok((inputs * pixels, outputs * pixels))
         }
         _ => {
             let expected = "at least 2: outputs, inputs";
-            Err(Error::Rank { op, what: "the weight", expected, shape: shape.to_vec() })
+            Err(Error::Shape { op, what: "the weight", expected: expected.into(), actual: shape.to_vec() })
         }
     }
 }
@@ -340,7 +340,7 @@ mod tests {
             assert!(matches!(error, Err(Error::Argument { .. })), "{error:?}");
         }
         let error = kaiming_normal::<f32>([2], Nonlinearity::Relu, Fan::In, &mut rng).unwrap_err();
-        assert!(matches!(error, Error::Rank { op: "init::kaiming_normal", .. }));
+        assert!(matches!(error, Error::Shape { op: "init::kaiming_normal", .. }));
         assert_eq!(rng, self::rng());
         let empty: Tensor = kaiming_uniform([3, 0], Nonlinearity::Relu, Fan::In, &mut rng).unwrap();
         assert_eq!(empty.shape(), &[3, 0]);

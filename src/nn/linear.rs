@@ -113,14 +113,14 @@ impl<T: Float> Embedding<T> {
     /// The gradient is added to the rows that were taken; one taken twice gets both.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] for an index that is no row, negative ones too; [`Error::Rank`] if the weight
+    /// [`Error::OutOfRange`] for an index that is no row, negative ones too; [`Error::Shape`] if the weight
     /// was replaced by a single value; [`Error::TooLarge`], [`Error::OutOfMemory`].
     pub fn lookup(&self, indices: impl ToIndices) -> Result<Tensor<T>> {
         let op = "Embedding";
-        let indices = indices.to_indices(op)?;
+        let indices = Indices::new(indices)?;
         let [count, ref width @ ..] = self.weight.shape()[..] else {
             let (what, expected, shape) = ("the weight", "2", self.weight.shape().to_vec());
-            return Err(Error::Rank { op, what, expected, shape });
+            return Err(Error::Shape { op, what, expected: expected.into(), actual: shape });
         };
         let outside = |&index: &i64| usize::try_from(index).map_or(true, |index| index >= count);
         if let Some(at) = indices.as_slice().iter().position(outside) {

@@ -53,7 +53,7 @@ pub(super) fn zipped<T: Float>(
     b: &Tensor<T>,
     f: impl Fn(T, T) -> T + Copy + Sync,
 ) -> Result<Tensor<T>> {
-    let shape = a.shape().broadcast(op, b.shape())?;
+    let shape = a.shape().broadcast_of(op, b.shape())?;
     shape.checked_elements(op)?;
     let (a_strides, b_strides) = (a.shape().broadcast_strides(&shape), b.shape().broadcast_strides(&shape));
     Tensor::compute(shape.clone(), |out| {

@@ -41,7 +41,7 @@ fn compare<T: Float>(
     b: &Tensor<T>,
     holds: impl Fn(T, T) -> bool + Copy + Sync,
 ) -> Result<Mask> {
-    let shape = a.shape().broadcast(op, b.shape())?;
+    let shape = a.shape().broadcast_of(op, b.shape())?;
     let elements = shape.checked_elements(op)?;
     let (a_strides, b_strides) = (a.shape().broadcast_strides(&shape), b.shape().broadcast_strides(&shape));
     let mut values = all_false(elements)?;
@@ -67,7 +67,7 @@ impl<T: Float> Tensor<T> {
     pub fn where_cond(&self, condition: &Mask, other: impl Operand<T>) -> Result<Self> {
         let op = "where_cond";
         let other = other.operand();
-        let shape = self.shape().broadcast(op, other.shape())?.broadcast(op, condition.shape())?;
+        let shape = self.shape().broadcast_of(op, other.shape())?.broadcast_of(op, condition.shape())?;
         shape.checked_elements(op)?;
         let condition = condition.broadcast_to(&shape)?;
         let (a, b) = (self.detach().broadcast_to(&shape)?, other.detach().broadcast_to(&shape)?);
@@ -93,9 +93,9 @@ impl<T: Float> Tensor<T> {
     /// than the tensor.
     pub fn masked_fill(&self, mask: &Mask, value: f64) -> Result<Self> {
         let op = "masked_fill";
-        if &self.shape().broadcast(op, mask.shape())? != self.shape() {
+        if &self.shape().broadcast_of(op, mask.shape())? != self.shape() {
             let (expected, actual) = (self.shape().to_vec(), mask.shape().to_vec());
-            return Err(Error::Shape { op, what: "the mask", expected, actual });
+            return Err(Error::Shape { op, what: "the mask", expected: expected.into(), actual });
         }
         let (strides, mask_strides) = (self.shape().strides(), mask.shape().broadcast_strides(self.shape()));
         let value = T::from_f64(value);

@@ -161,7 +161,7 @@ impl Geometry {
                 ),
                 _ => ("the weight", "4 (outputs, channels, height, width)", weight.shape()),
             };
-            return Err(Error::Rank { op, what, expected, shape: shape.to_vec() });
+            return Err(Error::Shape { op, what, expected: expected.into(), actual: shape.to_vec() });
         };
         let kernel = HeightWidth { height: kernel_height, width: kernel_width };
         for (name, sizes) in [("the kernel", kernel), ("stride", stride), ("dilation", dilation)] {
@@ -176,7 +176,7 @@ impl Geometry {
         if weight_channels != channels / groups {
             let expected = vec![outputs, channels / groups, kernel_height, kernel_width];
             let actual = weight.shape().to_vec();
-            return Err(Error::Shape { op, what: "the weight", expected, actual });
+            return Err(Error::Shape { op, what: "the weight", expected: expected.into(), actual });
         }
         let height = [height, kernel.height, stride.height, padding.height, dilation.height];
         let width = [width, kernel.width, stride.width, padding.width, dilation.width];
@@ -253,7 +253,7 @@ impl<T: Float> Tensor<T> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Rank`] and [`Error::Shape`] for arguments of other shapes; [`Error::Argument`] for a kernel,
+    /// [`Error::Shape`] for arguments of other shapes; [`Error::Argument`] for a kernel,
     /// a stride or a dilation of 0 and for groups that do not divide the channels;
     /// [`Error::KernelSize`] if the kernel is larger than the padded image; [`Error::TooLarge`],
     /// [`Error::OutOfMemory`]: the windows of all images are held in memory at once.
@@ -273,7 +273,7 @@ impl<T: Float> Tensor<T> {
             && *bias.shape() != [geometry.outputs]
         {
             let (expected, actual) = (vec![geometry.outputs], bias.shape().to_vec());
-            return Err(Error::Shape { op, what: "the bias", expected, actual });
+            return Err(Error::Shape { op, what: "the bias", expected: expected.into(), actual });
         }
         let value = convolve(&self.detach(), &weight.detach(), &geometry)?;
         let step = Step::new(Conv2d { geometry });

@@ -8,7 +8,7 @@ use crate::autograd::step::{Backward, Gradients, Step, StepContext};
 use crate::error::{Error, Result};
 use crate::float::Float;
 use crate::kernels::gather::{Walk, add_blocks, select_blocks};
-use crate::tensor::index::{Indices, ToIndices};
+use crate::tensor::index::{Indices, ToIndices, indices};
 use crate::tensor::model::Tensor;
 use crate::tensor::shape::Shape;
 
@@ -27,11 +27,11 @@ impl<T: Float> Tensor<T> {
     /// The gradient is added to the places that were picked; one picked twice gets both.
     ///
     /// # Errors
-    /// [`Error::DimOutOfRange`]; [`Error::OutOfRange`] for an index outside the dim, negative ones too;
-    /// [`Error::Rank`] or [`Error::Shape`] for an index of another rank, or larger in another dim.
+    /// [`Error::Dim`]; [`Error::OutOfRange`] for an index outside the dim, negative ones too;
+    /// [`Error::Shape`] for an index of another rank, or larger in another dim.
     pub fn gather(&self, dim: isize, index: impl ToIndices) -> Result<Self> {
         let op = "gather";
-        let (dim, index) = (self.shape().dim(op, dim)?, index.to_indices(op)?);
+        let (dim, index) = (self.shape().dim_of(op, dim)?, indices(op, index)?);
         let walk = walk(op, self.shape(), dim, &index)?;
         let value = Tensor::compute(index.shape().clone(), |out| {
             if let Some(walk) = walk {
@@ -50,7 +50,7 @@ impl<T: Float> Tensor<T> {
     /// As [`gather`](Tensor::gather), and [`Error::Shape`] if the index is larger than the source.
     pub fn scatter_add(&self, dim: isize, index: impl ToIndices, source: &Tensor<T>) -> Result<Self> {
         let op = "scatter_add";
-        let (dim, index) = (self.shape().dim(op, dim)?, index.to_indices(op)?);
+        let (dim, index) = (self.shape().dim_of(op, dim)?, indices(op, index)?);
         let walk = walk(op, self.shape(), dim, &index)?;
         let fits = |(&index, &source): (&usize, &usize)| index <= source;
         // The part of the source that the index covers.
@@ -65,7 +65,7 @@ impl<T: Float> Tensor<T> {
             covered = Tensor::zeros(index.shape())?;
         } else {
             let (expected, actual) = (index.shape().to_vec(), source.shape().to_vec());
-            return Err(Error::Shape { op, what: "the source", expected, actual });
+            return Err(Error::Shape { op, what: "the source", expected: expected.into(), actual });
         }
         let source = covered;
         let value = Tensor::compute(self.shape().clone(), |out| {
@@ -94,18 +94,23 @@ impl<T: Float> Tensor<T> {
     /// The gradient is added to the entries that were taken; one taken twice gets both.
     ///
     /// # Errors
-    /// [`Error::DimOutOfRange`]; [`Error::OutOfRange`], for negative indices too; [`Error::Rank`] for an
-    /// index with more than one dim; [`Error::Shape`] for other than one index into a single value.
+    /// [`Error::Dim`]; [`Error::OutOfRange`], for negative indices too; [`Error::Shape`] for an
+    /// index with more than one dim, and for other than one index into a single value.
     pub fn index_select(&self, dim: isize, index: impl ToIndices) -> Result<Self> {
         let op = "index_select";
-        let (dim, index) = (self.shape().dim(op, dim)?, index.to_indices(op)?);
+        let (dim, index) = (self.shape().dim_of(op, dim)?, indices(op, index)?);
         if index.rank() > 1 {
             let shape = index.shape().to_vec();
-            return Err(Error::Rank { op, what: "the index", expected: "1", shape });
+            return Err(Error::Shape { op, what: "the index", expected: "1".into(), actual: shape });
         }
         if self.rank() == 0 && index.len() != 1 {
             let (expected, actual) = (vec![1], index.shape().to_vec());
-            return Err(Error::Shape { op, what: "the index of a single value", expected, actual });
+            return Err(Error::Shape {
+                op,
+                what: "the index of a single value",
+                expected: expected.into(),
+                actual,
+            });
         }
         let split = self.shape().split_at_dim(dim);
         index.check_range(op, ("index", "a position"), split.size, None)?;
@@ -172,13 +177,13 @@ fn walk(op: &'static str, shape: &Shape, dim: usize, index: &Indices) -> Result<
     // A scalar counts as one dim of size 1, on either side.
     if shape.len().max(1) != index.rank().max(1) {
         let (what, expected, shape) = ("the index", "that of the tensor", index.shape().to_vec());
-        return Err(Error::Rank { op, what, expected, shape });
+        return Err(Error::Shape { op, what, expected: expected.into(), actual: shape });
     }
     let size = shape.get(dim).copied().unwrap_or(1);
     let is_larger = |(along, (&index, &size)): (usize, (&usize, &usize))| along != dim && index > size;
     if index.shape().iter().zip(shape.iter()).enumerate().any(is_larger) {
         let (expected, actual) = (shape.with_size(dim, index.shape()[dim]).to_vec(), index.shape().to_vec());
-        return Err(Error::Shape { op, what: "the index", expected, actual });
+        return Err(Error::Shape { op, what: "the index", expected: expected.into(), actual });
     }
     index.check_range(op, ("index", "a position"), size, None)?;
     let mut strides = if shape.is_empty() { vec![0] } else { shape.strides().to_vec() };

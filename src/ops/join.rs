@@ -15,8 +15,8 @@ impl<T: Float> Tensor<T> {
     /// Each part of the gradient goes to the tensor that the part came from.
     ///
     /// # Errors
-    /// [`Error::Argument`] for no tensors, [`Error::Rank`] for tensors of rank 0 or of different
-    /// ranks, [`Error::Shape`] for sizes that differ elsewhere, [`Error::DimOutOfRange`].
+    /// [`Error::Argument`] for no tensors, [`Error::Shape`] for tensors of rank 0, of different
+    /// ranks or of sizes that differ elsewhere, [`Error::Dim`].
     pub fn cat(tensors: &[&Tensor<T>], dim: isize) -> Result<Self> {
         let op = "cat";
         let is_skipped = |tensor: &Tensor<T>| tensor.shape() == &[0];
@@ -24,9 +24,14 @@ impl<T: Float> Tensor<T> {
         let Some(first) = first else { return Err(no_tensors(op)) };
         if let Some(scalar) = tensors.iter().find(|tensor| tensor.rank() == 0) {
             let (what, expected) = ("a tensor", "at least 1 (use stack for single values)");
-            return Err(Error::Rank { op, what, expected, shape: scalar.shape().to_vec() });
+            return Err(Error::Shape {
+                op,
+                what,
+                expected: expected.into(),
+                actual: scalar.shape().to_vec(),
+            });
         }
-        let dim = first.shape().dim(op, dim)?;
+        let dim = first.shape().dim_of(op, dim)?;
         let mut sizes = Vec::with_capacity(tensors.len());
         for tensor in tensors {
             if is_skipped(tensor) && first.rank() != 1 {
@@ -35,13 +40,18 @@ impl<T: Float> Tensor<T> {
             }
             if tensor.rank() != first.rank() {
                 let (what, expected) = ("a tensor", "that of the first tensor");
-                return Err(Error::Rank { op, what, expected, shape: tensor.shape().to_vec() });
+                return Err(Error::Shape {
+                    op,
+                    what,
+                    expected: expected.into(),
+                    actual: tensor.shape().to_vec(),
+                });
             }
             let size = tensor.shape()[dim];
             let expected = first.shape().with_size(dim, size);
             if tensor.shape() != &expected {
                 let (expected, actual) = (expected.to_vec(), tensor.shape().to_vec());
-                return Err(Error::Shape { op, what: "a tensor", expected, actual });
+                return Err(Error::Shape { op, what: "a tensor", expected: expected.into(), actual });
             }
             sizes.push(size);
         }
@@ -70,13 +80,13 @@ impl<T: Float> Tensor<T> {
     ///
     /// # Errors
     /// [`Error::Argument`] for no tensors, [`Error::Shape`] for different shapes,
-    /// [`Error::DimOutOfRange`].
+    /// [`Error::Dim`].
     pub fn stack(tensors: &[&Tensor<T>], dim: isize) -> Result<Self> {
         let op = "stack";
         let first = tensors.first().ok_or_else(|| no_tensors(op))?;
         if let Some(other) = tensors.iter().find(|other| other.shape() != first.shape()) {
             let (expected, actual) = (first.shape().to_vec(), other.shape().to_vec());
-            return Err(Error::Shape { op, what: "a tensor", expected, actual });
+            return Err(Error::Shape { op, what: "a tensor", expected: expected.into(), actual });
         }
         let dim = wrap_dim(op, dim, first.rank() + 1)? as isize;
         let expanded = tensors.iter().map(|tensor| tensor.unsqueeze(dim)).collect::<Result<Vec<_>>>()?;
@@ -88,13 +98,18 @@ impl<T: Float> Tensor<T> {
     /// The gradient is 0 outside the part.
     ///
     /// # Errors
-    /// [`Error::DimOutOfRange`], [`Error::Argument`] if the part reaches beyond the dim.
+    /// [`Error::Dim`], [`Error::Argument`] if the part reaches beyond the dim.
     pub fn narrow(&self, dim: isize, start: isize, length: usize) -> Result<Self> {
         let op = "narrow";
         if self.rank() == 0 {
-            return Err(Error::Rank { op, what: "the tensor", expected: "at least 1", shape: vec![] });
+            return Err(Error::Shape {
+                op,
+                what: "the tensor",
+                expected: "at least 1".into(),
+                actual: vec![],
+            });
         }
-        let dim = self.shape().dim(op, dim)?;
+        let dim = self.shape().dim_of(op, dim)?;
         let size = self.shape()[dim];
         let from_front = if start < 0 { start.checked_add_unsigned(size) } else { Some(start) };
         let range = from_front.and_then(|start| usize::try_from(start).ok()).and_then(|start| {
@@ -121,7 +136,7 @@ impl<T: Float> Tensor<T> {
     /// As [`narrow`](Tensor::narrow).
     pub fn slice(&self, dim: isize, range: impl RangeBounds<usize>) -> Result<Self> {
         let op = "slice";
-        let size = *self.shape().get(self.shape().dim(op, dim)?).unwrap_or(&0);
+        let size = *self.shape().get(self.shape().dim_of(op, dim)?).unwrap_or(&0);
         let start = match range.start_bound() {
             Bound::Included(&start) => start,
             Bound::Excluded(&start) => start.saturating_add(1),
@@ -143,13 +158,18 @@ impl<T: Float> Tensor<T> {
     /// from the end.
     ///
     /// # Errors
-    /// [`Error::DimOutOfRange`], [`Error::OutOfRange`].
+    /// [`Error::Dim`], [`Error::OutOfRange`].
     pub fn select(&self, dim: isize, index: isize) -> Result<Self> {
         let op = "select";
         if self.rank() == 0 {
-            return Err(Error::Rank { op, what: "the tensor", expected: "at least 1", shape: vec![] });
+            return Err(Error::Shape {
+                op,
+                what: "the tensor",
+                expected: "at least 1".into(),
+                actual: vec![],
+            });
         }
-        let dim = self.shape().dim(op, dim)?;
+        let dim = self.shape().dim_of(op, dim)?;
         let size = self.shape()[dim];
         let start = wrap_dim(op, index, size).map_err(|_| Error::OutOfRange {
             op,

@@ -33,7 +33,7 @@ impl<T: Float> Tensor<T> {
     /// `x.squeeze(-1)`. A dim of another size stays, as in PyTorch.
     ///
     /// # Errors
-    /// [`Error::DimOutOfRange`], [`Error::RepeatedDim`].
+    /// [`Error::Dim`].
     pub fn squeeze(&self, dims: impl crate::tensor::shape::Dims) -> Result<Self> {
         let dims = resolved(dims, "squeeze", self.shape())?.dims;
         let sizes = self.shape().iter().enumerate();
@@ -44,7 +44,7 @@ impl<T: Float> Tensor<T> {
     /// With a dim of size 1 inserted; `dim` is counted in the result, so -1 appends one.
     ///
     /// # Errors
-    /// [`Error::DimOutOfRange`].
+    /// [`Error::Dim`].
     pub fn unsqueeze(&self, dim: isize) -> Result<Self> {
         let dim = wrap_dim("unsqueeze", dim, self.rank() + 1)?;
         let mut sizes = self.shape().to_vec();
@@ -63,10 +63,10 @@ impl<T: Float> Tensor<T> {
     /// [`linear`](Tensor::linear), which copies nothing.
     ///
     /// # Errors
-    /// [`Error::DimOutOfRange`], [`Error::OutOfMemory`].
+    /// [`Error::Dim`], [`Error::OutOfMemory`].
     pub fn transpose(&self, dim0: isize, dim1: isize) -> Result<Self> {
         let op = "transpose";
-        let (dim0, dim1) = (self.shape().dim(op, dim0)?, self.shape().dim(op, dim1)?);
+        let (dim0, dim1) = (self.shape().dim_of(op, dim0)?, self.shape().dim_of(op, dim1)?);
         let mut order: SmallVec<[usize; 4]> = (0..self.rank()).collect();
         if self.rank() > 0 {
             order.swap(dim0, dim1);
@@ -77,19 +77,24 @@ impl<T: Float> Tensor<T> {
     /// With the dims in another order: dim `i` of the result is dim `dims[i]` of the input.
     ///
     /// # Errors
-    /// [`Error::Rank`] unless every dim is named, [`Error::RepeatedDim`] if one is named twice,
-    /// [`Error::DimOutOfRange`], [`Error::OutOfMemory`].
+    /// [`Error::Shape`] unless every dim is named, [`Error::Dim`] if one is named twice or out of range,
+    /// [`Error::OutOfMemory`].
     pub fn permute(&self, dims: impl AsRef<[isize]>) -> Result<Self> {
         let (op, dims) = ("permute", dims.as_ref());
         if dims.len() != self.rank() {
             let expected = "the number of dims given";
-            return Err(Error::Rank { op, what: "the tensor", expected, shape: self.shape().to_vec() });
+            return Err(Error::Shape {
+                op,
+                what: "the tensor",
+                expected: expected.into(),
+                actual: self.shape().to_vec(),
+            });
         }
         let mut order: SmallVec<[usize; 4]> = SmallVec::new();
         for &dim in dims {
-            let dim = self.shape().dim(op, dim)?;
+            let dim = self.shape().dim_of(op, dim)?;
             if order.contains(&dim) {
-                return Err(Error::RepeatedDim { op, dim });
+                return Err(Error::Dim { op, dim: dim as isize, rank: self.rank(), is_repeated: true });
             }
             order.push(dim);
         }

@@ -21,14 +21,14 @@ impl<T: Float> Tensor<T> {
     /// disappears again; further dims in front are batches and broadcast.
     ///
     /// # Errors
-    /// [`Error::Rank`] for a single value, [`Error::Shape`] if the inner sizes differ,
+    /// [`Error::Shape`] for a single value, and if the inner sizes differ;
     /// [`Error::Broadcast`] for batches that do not fit, [`Error::TooLarge`], [`Error::OutOfMemory`].
     pub fn matmul(&self, other: &Tensor<T>) -> Result<Self> {
         let op = "matmul";
         for tensor in [self, other] {
             if tensor.rank() == 0 {
                 let (what, expected) = ("an operand", "at least 1 (multiply by a single value with mul)");
-                return Err(Error::Rank { op, what, expected, shape: vec![] });
+                return Err(Error::Shape { op, what, expected: expected.into(), actual: vec![] });
             }
         }
         let left = if self.rank() == 1 { &self.unsqueeze(0)? } else { self };
@@ -46,18 +46,18 @@ impl<T: Float> Tensor<T> {
     /// The scalar product of two vectors of equal length, sum a b.
     ///
     /// # Errors
-    /// [`Error::Rank`] unless both have one dim, [`Error::Shape`] if the lengths differ.
+    /// [`Error::Shape`] unless both have one dim and the same length.
     pub fn dot(&self, other: &Tensor<T>) -> Result<Self> {
         let op = "dot";
         for vector in [self, other] {
             if vector.rank() != 1 {
                 let shape = vector.shape().to_vec();
-                return Err(Error::Rank { op, what: "an operand", expected: "1", shape });
+                return Err(Error::Shape { op, what: "an operand", expected: "1".into(), actual: shape });
             }
         }
         if self.shape() != other.shape() {
             let (expected, actual) = (self.shape().to_vec(), other.shape().to_vec());
-            return Err(Error::Shape { op, what: "the other vector", expected, actual });
+            return Err(Error::Shape { op, what: "the other vector", expected: expected.into(), actual });
         }
         self.matmul(other)
     }
@@ -77,15 +77,15 @@ impl<T: Float> Tensor<T> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Rank`] if the weight is no matrix or x a single value, [`Error::Shape`] if the sizes
-    /// differ, [`Error::TooLarge`], [`Error::OutOfMemory`].
+    /// [`Error::Shape`] if the weight is no matrix, if x is a single value, and if the sizes differ;
+    /// [`Error::TooLarge`], [`Error::OutOfMemory`].
     pub fn linear<'a>(&self, weight: &Tensor<T>, bias: impl Into<Option<&'a Tensor<T>>>) -> Result<Self> {
         let op = "linear";
-        let expect_rank = |tensor: &Tensor<T>, what, holds: bool, expected| {
+        let expect_rank = |tensor: &Tensor<T>, what, holds: bool, expected: &'static str| {
             if holds {
                 Ok(())
             } else {
-                Err(Error::Rank { op, what, expected, shape: tensor.shape().to_vec() })
+                Err(Error::Shape { op, what, expected: expected.into(), actual: tensor.shape().to_vec() })
             }
         };
         expect_rank(self, "the input", self.rank() >= 1, "at least 1")?;
@@ -95,13 +95,13 @@ impl<T: Float> Tensor<T> {
             && bias.shape()[..] != weight.shape()[..1]
         {
             let (expected, actual) = (weight.shape()[..1].to_vec(), bias.shape().to_vec());
-            return Err(Error::Shape { op, what: "the bias", expected, actual });
+            return Err(Error::Shape { op, what: "the bias", expected: expected.into(), actual });
         }
         let (outputs, inputs) = (weight.shape()[0], weight.shape()[1]);
         let last = self.rank() - 1;
         if self.shape()[last] != inputs {
             let (expected, actual) = (vec![outputs, self.shape()[last]], weight.shape().to_vec());
-            return Err(Error::Shape { op, what: "the weight", expected, actual });
+            return Err(Error::Shape { op, what: "the weight", expected: expected.into(), actual });
         }
         let (shape, rows) = (self.shape().with_size(last, outputs), self.shape()[..last].iter().product());
         shape.checked_elements(op)?;
@@ -166,7 +166,12 @@ fn multiply<T: Float>(
     if depth != b_depth {
         let mut expected = b.shape().to_vec();
         expected[b.rank() - if b_transposed { 1 } else { 2 }] = depth;
-        return Err(Error::Shape { op, what: "the right operand", expected, actual: b.shape().to_vec() });
+        return Err(Error::Shape {
+            op,
+            what: "the right operand",
+            expected: expected.into(),
+            actual: b.shape().to_vec(),
+        });
     }
     // One matrix on the right serves all rows of a batch: a single large product.
     if b.rank() == 2 && a.rank() > 2 && !a_transposed {
@@ -174,7 +179,7 @@ fn multiply<T: Float>(
         let shape: Shape = a_batch.iter().copied().chain([rows, columns]).collect();
         return multiply(op, &flat, false, b, b_transposed)?.reshape(shape);
     }
-    let batch = a_batch.broadcast(op, &b_batch)?;
+    let batch = a_batch.broadcast_of(op, &b_batch)?;
     let shape: Shape = batch.iter().copied().chain([rows, columns]).collect();
     shape.checked_elements(op)?;
     let a_strides: Vec<usize> =

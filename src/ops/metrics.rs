@@ -2,10 +2,10 @@
 
 use crate::error::{Error, Result};
 use crate::float::Float;
-use crate::tensor::index::ToIndices;
+use crate::tensor::index::{ToIndices, indices};
 use crate::tensor::model::Tensor;
 
-/// The share of positions whose greatest score is the right class: logits (or probabilities) of shape
+/// The share of positions at which the right class has the greatest score: logits (or probabilities) of shape
 /// (C), (N, C) or (N, C, d1, ..) against classes of that shape without the class dim, in [0, 1]; nan
 /// for no positions. Of several greatest scores the first counts.
 ///
@@ -17,21 +17,21 @@ use crate::tensor::model::Tensor;
 /// ```
 ///
 /// # Errors
-/// [`Error::Rank`] for a single value, [`Error::Shape`] for a target of another shape,
+/// [`Error::Shape`] for a single value, and for a target of another shape;
 /// [`Error::OutOfRange`] for a target that is no class, [`Error::EmptyReduction`] for no classes.
 pub fn accuracy<T: Float>(logits: &Tensor<T>, target: impl ToIndices) -> Result<f64> {
     let op = "accuracy";
-    let target = target.to_indices(op)?;
+    let target = indices(op, target)?;
     let shape = logits.shape();
     if shape.is_empty() {
         let expected = "at least 1: (C), (N, C) or (N, C, d1, ..)";
-        return Err(Error::Rank { op, what: "the input", expected, shape: vec![] });
+        return Err(Error::Shape { op, what: "the input", expected: expected.into(), actual: vec![] });
     }
     let dim = if shape.len() == 1 { 0 } else { 1 };
     let predicted = logits.argmax(dim as isize)?;
     if predicted.shape() != target.shape() {
         let (expected, actual) = (predicted.shape().to_vec(), target.shape().to_vec());
-        return Err(Error::Shape { op, what: "the target", expected, actual });
+        return Err(Error::Shape { op, what: "the target", expected: expected.into(), actual });
     }
     target.check_range(op, ("target", "a class"), shape[dim], None)?;
     let pairs = predicted.as_slice().iter().zip(target.as_slice());
@@ -39,7 +39,7 @@ pub fn accuracy<T: Float>(logits: &Tensor<T>, target: impl ToIndices) -> Result<
     Ok(right as f64 / target.len() as f64)
 }
 
-/// The share of positions whose greatest score is a wrong class: 1 - [`accuracy`].
+/// The share of positions at which a wrong class has the greatest score: 1 - [`accuracy`].
 ///
 /// # Errors
 /// As [`accuracy`].

@@ -74,7 +74,7 @@ impl<T: Float> Tensor<T> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Rank`] for an input of another rank; [`Error::Argument`] for a kernel or a stride of 0, for
+    /// [`Error::Shape`] for an input of another rank; [`Error::Argument`] for a kernel or a stride of 0, for
     /// a padding of more than half of the kernel, and for images without height or width;
     /// [`Error::KernelSize`] if the kernel is larger than the padded image; [`Error::TooLarge`],
     /// [`Error::OutOfMemory`].
@@ -106,7 +106,12 @@ fn windows(input: &Shape, MaxPool2dOptions { kernel, stride, padding }: MaxPool2
     let op = "max_pool2d";
     let &[images, channels, height, width] = &input[..] else {
         let expected = "4 (images, channels, height, width), or 3 for a single image";
-        return Err(Error::Rank { op, what: "the input", expected, shape: input.to_vec() });
+        return Err(Error::Shape {
+            op,
+            what: "the input",
+            expected: expected.into(),
+            actual: input.to_vec(),
+        });
     };
     for (name, sizes) in [("the kernel", kernel), ("stride", stride)] {
         expect_positive(op, name, sizes)?;

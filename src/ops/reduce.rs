@@ -16,7 +16,7 @@ impl<T: Float> Tensor<T> {
     /// each addition rounds away is added up too.
     ///
     /// # Errors
-    /// [`Error::DimOutOfRange`], [`Error::RepeatedDim`], [`Error::OutOfMemory`].
+    /// [`Error::Dim`], [`Error::OutOfMemory`].
     pub fn sum(&self, dims: impl Dims) -> Result<Self> {
         let dims = resolved(dims, "sum", self.shape())?;
         let value = reduced(self, &dims, sum_blocks)?;
@@ -26,7 +26,7 @@ impl<T: Float> Tensor<T> {
     /// The mean over `dims`; nan over nothing. The derivative by each element is 1/n.
     ///
     /// # Errors
-    /// [`Error::DimOutOfRange`], [`Error::RepeatedDim`], [`Error::OutOfMemory`].
+    /// [`Error::Dim`], [`Error::OutOfMemory`].
     pub fn mean(&self, dims: impl Dims) -> Result<Self> {
         let dims = resolved(dims, "mean", self.shape())?;
         let count = T::from_f64(dims.count(self.shape()) as f64);
@@ -46,7 +46,7 @@ impl<T: Float> Tensor<T> {
     /// 2 (x - mean)/(n - correction), as in PyTorch even where n - correction is negative.
     ///
     /// # Errors
-    /// [`Error::DimOutOfRange`], [`Error::RepeatedDim`], [`Error::OutOfMemory`].
+    /// [`Error::Dim`], [`Error::OutOfMemory`].
     pub fn var(&self, dims: impl Dims, correction: f64) -> Result<Self> {
         let dims = resolved(dims, "var", self.shape())?;
         let freedom = dims.count(self.shape()) as f64 - correction;
@@ -60,7 +60,7 @@ impl<T: Float> Tensor<T> {
     /// (PyTorch's `amax`, and its `max()` without a dim).
     ///
     /// # Errors
-    /// [`Error::EmptyReduction`] over nothing, [`Error::DimOutOfRange`], [`Error::RepeatedDim`],
+    /// [`Error::EmptyReduction`] over nothing, [`Error::Dim`],
     /// [`Error::OutOfMemory`].
     pub fn max(&self, dims: impl Dims) -> Result<Self> {
         self.extreme("max", "Max", dims, greater)
@@ -93,7 +93,7 @@ impl<T: Float> Tensor<T> {
     ///
     /// # Errors
     /// [`Error::Argument`] unless `dims` names one dim, [`Error::EmptyReduction`],
-    /// [`Error::DimOutOfRange`], [`Error::OutOfMemory`].
+    /// [`Error::Dim`], [`Error::OutOfMemory`].
     pub fn max_with_indices(&self, dims: impl Dims) -> Result<(Self, Indices)> {
         self.extreme_with_indices("max_with_indices", dims, |a, b| (a > b) | (a.is_nan() & !b.is_nan()))
     }
@@ -125,7 +125,7 @@ impl<T: Float> Tensor<T> {
     /// first of several. A nan counts as the greatest. No gradient.
     ///
     /// # Errors
-    /// [`Error::Argument`] for several dims, [`Error::EmptyReduction`], [`Error::DimOutOfRange`].
+    /// [`Error::Argument`] for several dims, [`Error::EmptyReduction`], [`Error::Dim`].
     pub fn argmax(&self, dims: impl Dims) -> Result<Indices> {
         self.argument_of("argmax", dims, |a, b| (a > b) | (a.is_nan() & !b.is_nan()))
     }
@@ -155,10 +155,10 @@ impl<T: Float> Tensor<T> {
     /// order; a nan counts as the greatest. Read the values with [`gather`](Tensor::gather).
     ///
     /// # Errors
-    /// [`Error::DimOutOfRange`], [`Error::Argument`] if the dim has fewer than `k` elements.
+    /// [`Error::Dim`], [`Error::Argument`] if the dim has fewer than `k` elements.
     pub fn topk(&self, k: usize, dim: isize) -> Result<Indices> {
         let op = "topk";
-        let dim = self.shape().dim(op, dim)?;
+        let dim = self.shape().dim_of(op, dim)?;
         let Split { outer, size, inner } = self.shape().split_at_dim(dim);
         if k > size {
             let value = format!("{k} along a dim of size {size}");

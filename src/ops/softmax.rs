@@ -24,10 +24,10 @@ impl<T: Float> Tensor<T> {
     /// probability 0.
     ///
     /// # Errors
-    /// [`Error::DimOutOfRange`](crate::Error::DimOutOfRange),
+    /// [`Error::Dim`](crate::Error::Dim),
     /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
     pub fn softmax(&self, dim: isize) -> Result<Self> {
-        let dim = self.shape().dim("softmax", dim)?;
+        let dim = self.shape().dim_of("softmax", dim)?;
         let value = by_rows(dim, [self], |[x], rows, out| kernels::softmax(x, rows, out))?;
         Ok(Step::new(Softmax { dim }).input(self).saving_output().record(value))
     }
@@ -36,10 +36,10 @@ impl<T: Float> Tensor<T> {
     /// along a dim, to the last digit even where the probability is almost 1.
     ///
     /// # Errors
-    /// [`Error::DimOutOfRange`](crate::Error::DimOutOfRange),
+    /// [`Error::Dim`](crate::Error::Dim),
     /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
     pub fn log_softmax(&self, dim: isize) -> Result<Self> {
-        let dim = self.shape().dim("log_softmax", dim)?;
+        let dim = self.shape().dim_of("log_softmax", dim)?;
         let value = by_rows(dim, [self], |[x], rows, out| kernels::log_softmax(x, rows, out))?;
         // The rule recomputes the probabilities from x: the rounding of a log-probability of -80 is 40
         // ulp in the probability.
@@ -49,8 +49,7 @@ impl<T: Float> Tensor<T> {
     /// log(sum(exp(x))) over `dims`, in nats, without overflow; -inf over nothing.
     ///
     /// # Errors
-    /// [`Error::DimOutOfRange`](crate::Error::DimOutOfRange),
-    /// [`Error::RepeatedDim`](crate::Error::RepeatedDim),
+    /// [`Error::Dim`](crate::Error::Dim),
     /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
     pub fn logsumexp(&self, dims: impl Dims) -> Result<Self> {
         let dims = resolved(dims, "logsumexp", self.shape())?;

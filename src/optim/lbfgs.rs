@@ -1,6 +1,7 @@
 //! L-BFGS: Newton's method with a curvature that is learnt from the gradients on the way.
 
 use super::line_search::{LineSearch, Point};
+use super::state::{NO_GRADIENT, problem};
 use super::{check, check_at_least_zero};
 use crate::autograd::backward::{GradOptions, grad};
 use crate::error::{Error, Result};
@@ -118,7 +119,7 @@ impl Lbfgs {
     ///
     /// # Errors
     /// What the objective returns; [`Error::NotScalar`] for one that is no single value;
-    /// [`Error::MissingGradient`] for a parameter that it does not depend on; [`Error::Argument`] for one
+    /// [`Error::Parameter`] for a parameter that it does not depend on; [`Error::Argument`] for one
     /// that is not finite at the start, or whose gradient is not, and for an option outside its range;
     /// [`Error::OutOfMemory`]. The parameters are then where they were at the start.
     pub fn minimize<T: Float, M: Parameters<T>>(
@@ -141,7 +142,7 @@ impl Lbfgs {
 
 const OP: &str = "Lbfgs";
 
-/// How many steps in a row may bring nothing before it ends.
+/// After how many steps in a row without progress the search ends.
 const PATIENCE: usize = 5;
 
 /// The values of all parameters that require a gradient, one after the other.
@@ -226,7 +227,7 @@ impl<T: Float, M: Parameters<T>, F: FnMut(&M) -> Result<Tensor<T>>> Descent<'_, 
         Ok(Minimum { value, gradient, evaluations: self.evaluations, end, path })
     }
 
-    /// What rounding makes of the objective at a point: differences up to this mean nothing.
+    /// The rounding error of the objective at a point: smaller differences mean nothing.
     fn noise(place: &Place) -> f64 {
         10.0 * Float::to_f64(T::epsilon()) * place.value.abs()
     }
@@ -277,7 +278,7 @@ impl<T: Float, M: Parameters<T>, F: FnMut(&M) -> Result<Tensor<T>>> Descent<'_, 
             false => grad(&[&value], &leaves, &GradOptions::new()).map_err(|error| match error {
                 // A rule of the caller's may have failed with the same error, and any index.
                 Error::Unused { index, .. } if index < names.len() => {
-                    Error::MissingGradient { op: OP, parameter: names.swap_remove(index) }
+                    problem(OP, names.swap_remove(index), NO_GRADIENT)
                 }
                 other => other,
             })?,
@@ -328,8 +329,8 @@ impl Pairs {
         self.pairs.clear();
     }
 
-    /// Learns from a step. One along which the gradient does not grow tells of no minimum, and would make
-    /// the next direction lead uphill.
+    /// Learns from a step. A step along which the slope does not grow has no positive curvature: it would make the
+    /// next direction lead uphill, and is left out.
     fn push(&mut self, from: &Place, to: &Place) {
         let difference = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a - b).collect::<Vec<_>>();
         let s = difference(&to.parameters, &from.parameters);

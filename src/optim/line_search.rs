@@ -6,7 +6,7 @@ pub(super) struct Point {
     /// The distance, in units of the direction.
     pub at: f64,
     pub value: f64,
-    /// The derivative by the distance; nan where value or derivative is not finite.
+    /// The derivative with respect to the distance; nan where value or derivative is not finite.
     pub slope: f64,
 }
 
@@ -14,8 +14,8 @@ pub(super) struct Point {
 /// distance a,
 ///
 /// ```text
-/// f(a) <= f(0) + 1e-4 a f'(0)    it leads down by a share of what the slope promised
-/// |f'(a)| <= 0.9 |f'(0)|         and most of the way that leads down is gone
+/// f(a) <= f(0) + 1e-4 a f'(0)    f has decreased by a share of what the slope promised
+/// |f'(a)| <= 0.9 |f'(0)|         and the slope is flatter than at the start
 /// ```
 ///
 /// Near a minimum the first condition drowns in the rounding errors of f. Where f has changed by no more

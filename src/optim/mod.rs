@@ -53,9 +53,9 @@ pub trait Optimizer<T: Float = f32> {
     /// the state is there, which the first step makes, a step allocates nothing.
     ///
     /// # Errors
-    /// [`Error::MissingGradient`] and [`Error::NonFiniteGradient`] with the parameter's name;
-    /// [`Error::Parameter`] for one that is the result of a recorded step, shares its name with another,
-    /// or does not fit its state; [`Error::Argument`] for an option outside its range;
+    /// [`Error::Parameter`] for a parameter that has no gradient, is the result of a recorded step, shares its
+    /// name with another, or does not fit its state; [`Error::NotFinite`] for a gradient that is infinite or nan;
+    /// [`Error::Argument`] for an option outside its range;
     /// [`Error::OutOfMemory`]. Parameters and state are then what they were before.
     fn step(&mut self, model: &mut dyn Parameters<T>) -> Result<()>;
 

@@ -166,20 +166,23 @@ pub(super) fn check_gradient<T: Float>(
         return Err(problem(op, name, format!("is the result of a recorded {step}; detach() it first")));
     }
     let gradient = parameter.grad();
-    let gradient = gradient.ok_or_else(|| Error::MissingGradient { op, parameter: name.to_string() })?;
-    // Whole blocks first: looking for the first offender stops the compiler from testing several at once.
+    let gradient = gradient.ok_or_else(|| problem(op, name, NO_GRADIENT))?;
+    // Whole blocks first: a search for the first such entry keeps the compiler from testing several at once.
     let finite = |block: &[T]| block.iter().fold(true, |finite, value| finite & value.is_finite());
     if gradient.as_slice().chunks(1024).all(finite) {
         return Ok(());
     }
-    let offender = gradient.as_slice().iter().position(|value| !value.is_finite()).unwrap_or(0);
-    Err(Error::NonFiniteGradient {
+    let first = gradient.as_slice().iter().position(|value| !value.is_finite()).unwrap_or(0);
+    Err(Error::NotFinite {
         op,
-        parameter: name.to_string(),
-        position: parameter.shape().coordinates(offender),
-        value: Float::to_f64(gradient.as_slice()[offender]),
+        what: format!("the gradient of parameter {:?}", name.to_string()),
+        position: parameter.shape().coordinates(first),
+        value: Float::to_f64(gradient.as_slice()[first]),
     })
 }
+
+pub(super) const NO_GRADIENT: &str =
+    "has no gradient: the loss does not depend on it, or backward has not run (freeze() excludes it)";
 
 pub(super) fn problem(op: &'static str, parameter: impl ToString, problem: impl Into<String>) -> Error {
     Error::Parameter { op, parameter: parameter.to_string(), problem: problem.into() }

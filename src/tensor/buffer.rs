@@ -17,16 +17,16 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// The bytes of all buffers that are alive, for [`live_bytes`].
 static LIVE_BYTES: AtomicUsize = AtomicUsize::new(0);
 
-/// The bytes that all tensors and saved values of this process hold at the moment, those that wait to be
-/// recycled not included.
+/// The bytes that all tensors and saved values of this process hold at the moment, without those that wait
+/// to be used again.
 ///
 /// What a training loop holds between two steps should not grow; this number and
-/// [`live_nodes`](crate::live_nodes) are how to see whether it does.
+/// [`live_nodes`](crate::memory::live_nodes) are how to see whether it does.
 pub fn live_bytes() -> usize {
     LIVE_BYTES.load(Relaxed)
 }
 
-/// How many zeros are worth handing over to another thread: they take about as long as the chunks of other kernels.
+/// How many zeros one thread writes at a time: that takes about as long as a chunk of another kernel.
 const ZEROS_IN_CHUNK: usize = 1 << 16;
 
 /// Contiguous elements: what one or more tensors and saved values share.
@@ -36,7 +36,7 @@ pub(crate) struct Buffer<T: Float> {
     length: usize,
 }
 
-/// A few elements lie in the buffer itself: a loss needs no memory of its own.
+/// Up to four elements lie in the buffer itself, so that a loss needs no allocation of its own.
 type Memory<T> = SmallVec<[T; FEW]>;
 const FEW: usize = 4;
 
@@ -60,7 +60,7 @@ impl<T: Float> Buffer<T> {
         Ok(Buffer::of_memory(memory, length))
     }
 
-    /// A buffer of numbers left over from somewhere else, to be overwritten.
+    /// A buffer to be overwritten: it may hold numbers of an earlier use.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`] if the allocator refuses.
@@ -131,9 +131,9 @@ fn zeros<T: Float>(length: usize) -> Result<Memory<T>> {
         }
         bytemuck::allocation::try_zeroed_vec(length)
     };
-    // What waits on the shelves may be what is missing.
+    // The memory that is missing may lie on the shelves.
     let zeros = attempt().or_else(|()| {
-        release_recycled_memory();
+        release_recycled();
         attempt().map_err(out_of_memory)
     });
     zeros.map(SmallVec::from_vec)
@@ -238,8 +238,8 @@ fn for_each_shelf(mut f: impl FnMut(&mut dyn AnyShelf)) {
 ///
 /// Buffers of 32 KiB and more are kept when the last tensor that uses them goes, because fresh memory is
 /// several times slower to write to. They go back to the system when they have not been asked for while
-/// 1000 others came back, when there are more than [the limit](set_recycled_memory_limit), and on
-/// [`release_recycled_memory`].
+/// 1000 others came back, when there are more than [the limit](set_recycled_limit), and on
+/// [`release_recycled`].
 pub fn recycled_bytes() -> usize {
     let mut total = 0;
     for_each_shelf(|shelf| total += shelf.bytes());
@@ -247,13 +247,13 @@ pub fn recycled_bytes() -> usize {
 }
 
 /// Gives all buffers that wait to be used again back to the system.
-pub fn release_recycled_memory() {
+pub fn release_recycled() {
     for_each_shelf(|shelf| shelf.clear());
 }
 
-/// How many bytes of buffers may wait to be used again, for each precision; 1 GiB unless set. Beyond a new
-/// limit the oldest leave when the next one comes. With 0, nothing is kept.
-pub fn set_recycled_memory_limit(bytes: usize) {
+/// Sets how many bytes of buffers may wait to be used again, for each precision: 1 GiB unless set, and 0 keeps
+/// nothing. If more are waiting, the oldest are freed when the next buffer comes back.
+pub fn set_recycled_limit(bytes: usize) {
     for_each_shelf(|shelf| shelf.set_limit(bytes));
 }
 

@@ -28,7 +28,7 @@ impl Indices {
     /// # Errors
     /// [`Error::Argument`] for an integer that `i64` cannot hold.
     pub fn new(values: impl ToIndices) -> Result<Self> {
-        values.to_indices("Indices::new")
+        indices("Indices::new", values)
     }
 
     /// From values in row-major order.
@@ -112,7 +112,7 @@ impl Indices {
     /// result. `labels.unsqueeze(1)` makes the (N, 1) index that `gather(1, ..)` takes.
     ///
     /// # Errors
-    /// [`Error::DimOutOfRange`].
+    /// [`Error::Dim`].
     pub fn unsqueeze(&self, dim: isize) -> Result<Self> {
         let dim = crate::tensor::shape::wrap_dim("unsqueeze", dim, self.rank() + 1)?;
         let mut sizes = self.shape.to_vec();
@@ -126,14 +126,19 @@ impl Indices {
     /// Those of [`Tensor::index_select`](crate::Tensor::index_select).
     pub fn index_select(&self, dim: isize, index: impl ToIndices) -> Result<Self> {
         let op = "index_select";
-        let (dim, index) = (self.shape.dim(op, dim)?, index.to_indices(op)?);
+        let (dim, index) = (self.shape.dim_of(op, dim)?, indices(op, index)?);
         if index.rank() > 1 {
             let shape = index.shape().to_vec();
-            return Err(Error::Rank { op, what: "the index", expected: "1", shape });
+            return Err(Error::Shape { op, what: "the index", expected: "1".into(), actual: shape });
         }
         if self.rank() == 0 && index.len() != 1 {
             let (expected, actual) = (vec![1], index.shape().to_vec());
-            return Err(Error::Shape { op, what: "the index of a single value", expected, actual });
+            return Err(Error::Shape {
+                op,
+                what: "the index of a single value",
+                expected: expected.into(),
+                actual,
+            });
         }
         let split = self.shape.split_at_dim(dim);
         index.check_range(op, ("index", "a position"), split.size, None)?;
@@ -228,12 +233,17 @@ pub trait ToIndices {
     ///
     /// # Errors
     /// [`Error::Argument`] for an integer that `i64` cannot hold.
-    fn to_indices(self, op: &'static str) -> Result<Indices>;
+    fn to_indices(self) -> Result<Indices>;
 }
 
-fn collect<I: Integer>(op: &'static str, shape: Shape, values: &[I]) -> Result<Indices> {
+/// The integers for an operation, which the error names.
+pub(crate) fn indices(op: &'static str, values: impl ToIndices) -> Result<Indices> {
+    values.to_indices().map_err(|error| error.of_call(op))
+}
+
+fn collect<I: Integer>(shape: Shape, values: &[I]) -> Result<Indices> {
     let too_large = |value: I| Error::Argument {
-        op,
+        op: "to_indices",
         name: "an index",
         value: value.to_text(),
         allowed: "within the range of i64",
@@ -247,44 +257,44 @@ impl<A: Nested> ToIndices for A
 where
     A::Element: Integer,
 {
-    fn to_indices(self, op: &'static str) -> Result<Indices> {
+    fn to_indices(self) -> Result<Indices> {
         let (shape, values) = flatten(self);
-        collect(op, shape, &values)
+        collect(shape, &values)
     }
 }
 
 impl<I: Integer> ToIndices for &[I] {
-    fn to_indices(self, op: &'static str) -> Result<Indices> {
-        collect(op, self.len().into(), self)
+    fn to_indices(self) -> Result<Indices> {
+        collect(self.len().into(), self)
     }
 }
 
 impl<I: Integer, const N: usize> ToIndices for &[I; N] {
-    fn to_indices(self, op: &'static str) -> Result<Indices> {
-        self[..].to_indices(op)
+    fn to_indices(self) -> Result<Indices> {
+        self[..].to_indices()
     }
 }
 
 impl<I: Integer> ToIndices for Vec<I> {
-    fn to_indices(self, op: &'static str) -> Result<Indices> {
-        self[..].to_indices(op)
+    fn to_indices(self) -> Result<Indices> {
+        self[..].to_indices()
     }
 }
 
 impl<I: Integer> ToIndices for &Vec<I> {
-    fn to_indices(self, op: &'static str) -> Result<Indices> {
-        self[..].to_indices(op)
+    fn to_indices(self) -> Result<Indices> {
+        self[..].to_indices()
     }
 }
 
 impl ToIndices for Indices {
-    fn to_indices(self, _op: &'static str) -> Result<Indices> {
+    fn to_indices(self) -> Result<Indices> {
         Ok(self)
     }
 }
 
 impl ToIndices for &Indices {
-    fn to_indices(self, _op: &'static str) -> Result<Indices> {
+    fn to_indices(self) -> Result<Indices> {
         Ok(self.clone())
     }
 }
@@ -323,8 +333,8 @@ mod tests {
         assert_eq!(picked(0, &[]), Ok(vec![]));
         assert!(matches!(picked(0, &[2]), Err(Error::OutOfRange { value: 2, size: 2, .. })));
         assert!(matches!(picked(0, &[-1]), Err(Error::OutOfRange { .. })));
-        assert!(matches!(picked(2, &[0]), Err(Error::DimOutOfRange { .. })));
-        assert!(matches!(table.index_select(0, [[0]]), Err(Error::Rank { .. })));
+        assert!(matches!(picked(2, &[0]), Err(Error::Dim { .. })));
+        assert!(matches!(table.index_select(0, [[0]]), Err(Error::Shape { .. })));
         let single = Indices::new(7).unwrap();
         assert_eq!(single.index_select(0, [0]).unwrap().to_vec(), [7]);
         let empty = Indices::from_vec(vec![], [1 << 50, 3, 0]).unwrap();

@@ -124,7 +124,7 @@ impl Mask {
     }
 
     fn zip(&self, op: &'static str, other: &Mask, combine: fn(bool, bool) -> bool) -> Result<Mask> {
-        let shape = self.shape.broadcast(op, &other.shape)?;
+        let shape = self.shape.broadcast_of(op, &other.shape)?;
         let (left, right) = (self.broadcast_to(&shape)?, other.broadcast_to(&shape)?);
         let values = left.values.iter().zip(right.values.iter()).map(|(&a, &b)| combine(a, b)).collect();
         Ok(Mask::from_parts(shape, values))

@@ -151,13 +151,18 @@ impl<T: Float> Tensor<T> {
     /// The element at these coordinates, one a dim: `x.get([1, 2])`.
     ///
     /// # Errors
-    /// [`Error::Rank`] for another number of coordinates, [`Error::OutOfRange`] for one that is too
+    /// [`Error::Shape`] for another number of coordinates, [`Error::OutOfRange`] for one that is too
     /// large.
     pub fn get(&self, coordinates: impl AsRef<[usize]>) -> Result<T> {
         let (op, coordinates) = ("get", coordinates.as_ref());
         if coordinates.len() != self.rank() {
             let expected = "the number of coordinates";
-            return Err(Error::Rank { op, what: "the tensor", expected, shape: self.shape.to_vec() });
+            return Err(Error::Shape {
+                op,
+                what: "the tensor",
+                expected: expected.into(),
+                actual: self.shape.to_vec(),
+            });
         }
         let mut position = 0;
         for (dim, (&coordinate, &size)) in coordinates.iter().zip(self.shape.iter()).enumerate() {
@@ -222,8 +227,8 @@ impl<T: Float> Tensor<T> {
         self.node.is_some()
     }
 
-    /// Whether the tensor is no result of a recorded step: a constant, or a tensor on which
-    /// [`requires_grad`](Tensor::requires_grad) was called (as in PyTorch).
+    /// Whether the tensor is not the result of a recorded step (as in PyTorch): it is a constant, or
+    /// [`requires_grad`](Tensor::requires_grad) was called on it.
     pub fn is_leaf(&self) -> bool {
         self.grad_fn().is_none()
     }
@@ -243,21 +248,21 @@ impl<T: Float> Tensor<T> {
         gradient.and_then(AnyTensor::downcast)
     }
 
-    /// Puts a gradient in the place of the accumulated one: one that was clipped, summed over several
-    /// machines, or known from elsewhere. It is kept as a constant.
+    /// Replaces the accumulated gradient, for example by one that was clipped or summed over several machines.
+    /// It is kept as a constant.
     ///
     /// # Errors
     /// [`Error::NotTracked`] for a constant; [`Error::NotLeaf`] for the result of a recorded step;
     /// [`Error::Shape`] for a gradient of another shape.
     pub fn set_grad(&self, gradient: Tensor<T>) -> Result<()> {
         let op = "set_grad";
-        let node = self.node.as_ref().ok_or(Error::NotTracked { op })?;
+        let node = self.node.as_ref().ok_or(Error::NotTracked { op, input: None })?;
         if let Some(step) = node.name {
             return Err(Error::NotLeaf { op, step });
         }
         if gradient.shape != self.shape {
             let (expected, actual) = (self.shape.to_vec(), gradient.shape.to_vec());
-            return Err(Error::Shape { op, what: "the gradient", expected, actual });
+            return Err(Error::Shape { op, what: "the gradient", expected: expected.into(), actual });
         }
         let gradient = Tensor { node: None, ..gradient };
         let old = node.grad().replace(AnyTensor::new(gradient));
@@ -284,7 +289,7 @@ impl<T: Float> Tensor<T> {
     /// # Errors
     /// [`Error::NotTracked`] for a constant.
     pub fn retain_grad(&self) -> Result<()> {
-        let node = self.node.as_ref().ok_or(Error::NotTracked { op: "retain_grad" })?;
+        let node = self.node.as_ref().ok_or(Error::NotTracked { op: "retain_grad", input: None })?;
         node.keeps_grad.store(true, Relaxed);
         Ok(())
     }
@@ -296,9 +301,9 @@ impl<T: Float> Tensor<T> {
 }
 
 /// How many nodes (leaves and recorded steps) are alive in this process; see also
-/// [`live_bytes`](crate::live_bytes).
+/// [`live_bytes`](crate::memory::live_bytes).
 pub fn live_nodes() -> usize {
-    // The dropped ones first, as nodes may come and go meanwhile.
+    // Dropped nodes are read first: nodes that come and go meanwhile can then not make the difference negative.
     let dropped = DROPPED_NODES.load(Acquire);
     (NEXT_ID.load(Relaxed) - dropped) as usize
 }
@@ -398,8 +403,8 @@ thread_local! {
 }
 
 /// Dropping a step drops its inputs, which may be steps too, and so on: a chain of a million steps
-/// would overflow the stack. So the first node that is dropped works off a list, and the nodes that
-/// fall meanwhile, through edges or through tensors that a rule holds, only add themselves to it.
+/// would overflow the stack. So the first node that is dropped empties a list in a loop. Nodes that are dropped
+/// meanwhile, through edges or through tensors that a rule holds, only add their steps to the list.
 impl Drop for Node {
     fn drop(&mut self) {
         DROPPED_NODES.fetch_add(1, Release);

@@ -19,8 +19,8 @@ impl Shape {
 
     /// The number of elements: the product of the sizes, 1 for a scalar.
     ///
-    /// A shape that belongs to a tensor never overflows: [`Shape::checked_elements`] was asked
-    /// when the tensor was made. For any other shape that does, this is `usize::MAX`.
+    /// A shape that belongs to a tensor never overflows: that was checked when the tensor was made. For any
+    /// other shape that does, this is `usize::MAX`.
     pub fn elements(&self) -> usize {
         self.iter().fold(1, |product: usize, &size| product.saturating_mul(size))
     }
@@ -28,9 +28,9 @@ impl Shape {
     /// The number of elements, for a shape that comes from a caller.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] where the product of the non-zero sizes exceeds `isize::MAX / 8`
-    /// (eight bytes an element is what the widest element takes).
-    pub fn checked_elements(&self, op: &'static str) -> Result<usize> {
+    /// [`Error::TooLarge`] where the product of the non-zero sizes exceeds `isize::MAX / 8`: the widest element
+    /// takes eight bytes.
+    pub(crate) fn checked_elements(&self, op: &'static str) -> Result<usize> {
         let limit = isize::MAX as usize / 8;
         let (mut product, mut is_empty) = (1usize, false);
         for &size in self.iter() {
@@ -48,9 +48,19 @@ impl Shape {
     /// As in PyTorch, a scalar accepts the dims 0 and -1 (and the result is 0).
     ///
     /// # Errors
-    /// [`Error::DimOutOfRange`].
-    pub fn dim(&self, op: &'static str, dim: isize) -> Result<usize> {
-        wrap_dim(op, dim, self.len().max(1)).map_err(|_| Error::DimOutOfRange { op, dim, rank: self.len() })
+    /// [`Error::Dim`].
+    pub fn dim(&self, dim: isize) -> Result<usize> {
+        self.dim_of("Shape::dim", dim)
+    }
+
+    /// The same, for an operation that the error names.
+    pub(crate) fn dim_of(&self, op: &'static str, dim: isize) -> Result<usize> {
+        wrap_dim(op, dim, self.len().max(1)).map_err(|_| Error::Dim {
+            op,
+            dim,
+            rank: self.len(),
+            is_repeated: false,
+        })
     }
 
     /// The shape seen from one dim: how many blocks lie outside it, its size, and how many
@@ -115,7 +125,12 @@ impl Shape {
     ///
     /// # Errors
     /// [`Error::Broadcast`].
-    pub fn broadcast(&self, op: &'static str, other: &Shape) -> Result<Shape> {
+    pub fn broadcast(&self, other: &Shape) -> Result<Shape> {
+        self.broadcast_of("Shape::broadcast", other)
+    }
+
+    /// The same, for an operation that the error names.
+    pub(crate) fn broadcast_of(&self, op: &'static str, other: &Shape) -> Result<Shape> {
         if self == other {
             return Ok(self.clone());
         }
@@ -155,7 +170,7 @@ pub(crate) fn wrap_dim(op: &'static str, dim: isize, count: usize) -> Result<usi
     let wrapped = if dim < 0 { dim.checked_add_unsigned(count) } else { Some(dim) };
     match wrapped {
         Some(wrapped) if wrapped >= 0 && wrapped.unsigned_abs() < count => Ok(wrapped.unsigned_abs()),
-        _ => Err(Error::DimOutOfRange { op, dim, rank: count }),
+        _ => Err(Error::Dim { op, dim, rank: count, is_repeated: false }),
     }
 }
 
@@ -293,37 +308,72 @@ impl<S: ToSizes + ?Sized> ToSizes for &S {
 /// # Ok::<(), tapegrad::Error>(())
 /// ```
 pub trait Dims {
-    /// The dims, each once and counted from the front in ascending order, and whether they stay.
-    ///
-    /// # Errors
-    /// [`Error::DimOutOfRange`], [`Error::RepeatedDim`].
-    fn resolve(&self, op: &'static str, shape: &Shape) -> Result<ResolvedDims>;
+    /// The dims, for a tensor of this rank. They need not be valid: what is out of range or named twice is refused
+    /// where it is used.
+    fn to_dims(&self, rank: usize) -> impl Iterator<Item = isize>;
+
+    /// Whether they stay in the result with size 1.
+    fn is_keepdim(&self) -> bool {
+        false
+    }
 }
 
-/// What [`Dims`] comes to for one shape.
+impl Dims for RangeFull {
+    fn to_dims(&self, rank: usize) -> impl Iterator<Item = isize> {
+        0..rank as isize
+    }
+}
+
+impl Dims for isize {
+    fn to_dims(&self, _rank: usize) -> impl Iterator<Item = isize> {
+        std::iter::once(*self)
+    }
+}
+
+impl<const N: usize> Dims for [isize; N] {
+    fn to_dims(&self, rank: usize) -> impl Iterator<Item = isize> {
+        self[..].to_dims(rank)
+    }
+}
+
+impl Dims for [isize] {
+    fn to_dims(&self, _rank: usize) -> impl Iterator<Item = isize> {
+        self.iter().copied()
+    }
+}
+
+impl<D: Dims + ?Sized> Dims for &D {
+    fn to_dims(&self, rank: usize) -> impl Iterator<Item = isize> {
+        (**self).to_dims(rank)
+    }
+    fn is_keepdim(&self) -> bool {
+        (**self).is_keepdim()
+    }
+}
+
+/// What [`Dims`] come to for one shape.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ResolvedDims {
-    /// The reduced dims, ascending.
+pub(crate) struct ResolvedDims {
+    /// The reduced dims, each once and counted from the front, ascending.
     pub dims: SmallVec<[usize; 4]>,
     /// Whether they stay in the result with size 1.
     pub keepdim: bool,
 }
 
-impl ResolvedDims {
-    /// These dims, if they are what [`Dims::resolve`] promises for the shape: they may have been made by hand,
-    /// or for another one.
-    fn checked(self, op: &'static str, shape: &Shape) -> Result<Self> {
-        let ascend = self.dims.is_sorted_by(|a, b| a < b);
-        if ascend && self.dims.last().is_none_or(|&last| last < shape.len().max(1)) {
-            return Ok(self);
-        }
-        let dims = self.dims.iter().map(|&dim| isize::try_from(dim).unwrap_or(isize::MAX));
-        let dims: SmallVec<[isize; 4]> = dims.collect();
-        Ok(ResolvedDims { keepdim: self.keepdim, ..dims[..].resolve(op, shape)? })
+/// Resolves the dims of an operation, which the error names.
+pub(crate) fn resolved(dims: impl Dims, op: &'static str, shape: &Shape) -> Result<ResolvedDims> {
+    let given = dims.to_dims(shape.len());
+    let mut resolved = given.map(|dim| shape.dim_of(op, dim)).collect::<Result<SmallVec<[usize; 4]>>>()?;
+    resolved.sort_unstable();
+    match resolved.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => Err(Error::Dim { op, dim: pair[0] as isize, rank: shape.len(), is_repeated: true }),
+        None => Ok(ResolvedDims { dims: resolved, keepdim: dims.is_keepdim() }),
     }
+}
 
+impl ResolvedDims {
     /// The shape of the result.
-    pub(crate) fn reduced(&self, shape: &Shape) -> Shape {
+    pub fn reduced(&self, shape: &Shape) -> Shape {
         let sizes = shape.iter().enumerate();
         if self.keepdim {
             sizes.map(|(dim, &size)| if self.dims.contains(&dim) { 1 } else { size }).collect()
@@ -333,61 +383,24 @@ impl ResolvedDims {
     }
 
     /// The shape of the result if the reduced dims stayed: it broadcasts against the input.
-    pub(crate) fn kept(&self, shape: &Shape) -> Shape {
+    pub fn kept(&self, shape: &Shape) -> Shape {
         ResolvedDims { keepdim: true, dims: self.dims.clone() }.reduced(shape)
     }
 
     /// How many elements go into each result.
-    pub(crate) fn count(&self, shape: &Shape) -> usize {
+    pub fn count(&self, shape: &Shape) -> usize {
         self.dims.iter().map(|&dim| shape.get(dim).copied().unwrap_or(1)).product()
     }
 }
 
-impl Dims for RangeFull {
-    fn resolve(&self, _op: &'static str, shape: &Shape) -> Result<ResolvedDims> {
-        Ok(ResolvedDims { dims: (0..shape.len()).collect(), keepdim: false })
-    }
-}
-
-impl Dims for isize {
-    fn resolve(&self, op: &'static str, shape: &Shape) -> Result<ResolvedDims> {
-        [*self][..].resolve(op, shape)
-    }
-}
-
-impl<const N: usize> Dims for [isize; N] {
-    fn resolve(&self, op: &'static str, shape: &Shape) -> Result<ResolvedDims> {
-        self[..].resolve(op, shape)
-    }
-}
-
-impl Dims for [isize] {
-    fn resolve(&self, op: &'static str, shape: &Shape) -> Result<ResolvedDims> {
-        let mut dims: SmallVec<[usize; 4]> =
-            self.iter().map(|&dim| shape.dim(op, dim)).collect::<Result<_>>()?;
-        dims.sort_unstable();
-        match dims.windows(2).find(|pair| pair[0] == pair[1]) {
-            Some(pair) => Err(Error::RepeatedDim { op, dim: pair[0] }),
-            None => Ok(ResolvedDims { dims, keepdim: false }),
-        }
-    }
-}
-
-impl<D: Dims + ?Sized> Dims for &D {
-    fn resolve(&self, op: &'static str, shape: &Shape) -> Result<ResolvedDims> {
-        (**self).resolve(op, shape)
-    }
-}
-
+/// Those of one reduction, for another over the same dims.
 impl Dims for ResolvedDims {
-    fn resolve(&self, op: &'static str, shape: &Shape) -> Result<ResolvedDims> {
-        self.clone().checked(op, shape)
+    fn to_dims(&self, _rank: usize) -> impl Iterator<Item = isize> {
+        self.dims.iter().map(|&dim| dim as isize)
     }
-}
-
-/// Resolves dims for an operation that relies on them: anybody may implement [`Dims`].
-pub(crate) fn resolved(dims: impl Dims, op: &'static str, shape: &Shape) -> Result<ResolvedDims> {
-    dims.resolve(op, shape)?.checked(op, shape)
+    fn is_keepdim(&self) -> bool {
+        self.keepdim
+    }
 }
 
 /// Dims that stay in the result with size 1. Made by [`keepdim`].
@@ -408,8 +421,11 @@ pub fn keepdim<D: Dims>(dims: D) -> KeepDim<D> {
 }
 
 impl<D: Dims> Dims for KeepDim<D> {
-    fn resolve(&self, op: &'static str, shape: &Shape) -> Result<ResolvedDims> {
-        Ok(ResolvedDims { keepdim: true, ..self.0.resolve(op, shape)? })
+    fn to_dims(&self, rank: usize) -> impl Iterator<Item = isize> {
+        self.0.to_dims(rank)
+    }
+    fn is_keepdim(&self) -> bool {
+        true
     }
 }
 
@@ -419,8 +435,9 @@ mod tests {
 
     #[test]
     fn sizes_broadcast_from_the_last_dim() {
-        let common =
-            |a: &[usize], b: &[usize]| Shape::from(a).broadcast("add", &Shape::from(b)).map(|s| s.to_vec());
+        let common = |a: &[usize], b: &[usize]| {
+            Shape::from(a).broadcast_of("add", &Shape::from(b)).map(|s| s.to_vec())
+        };
         assert_eq!(common(&[2, 3], &[3]), Ok(vec![2, 3]));
         assert_eq!(common(&[2, 1], &[1, 3]), Ok(vec![2, 3]));
         assert_eq!(common(&[], &[4]), Ok(vec![4]));
@@ -432,14 +449,14 @@ mod tests {
     #[test]
     fn dims_count_from_either_end() {
         let shape = Shape::from([2, 3]);
-        assert_eq!(shape.dim("sum", -1), Ok(1));
-        assert_eq!(shape.dim("sum", -2), Ok(0));
-        assert!(shape.dim("sum", 2).is_err());
-        assert!(shape.dim("sum", -3).is_err());
-        assert!(shape.dim("sum", isize::MIN).is_err());
-        assert_eq!(Shape::scalar().dim("softmax", -1), Ok(0));
+        assert_eq!(shape.dim_of("sum", -1), Ok(1));
+        assert_eq!(shape.dim_of("sum", -2), Ok(0));
+        assert!(shape.dim_of("sum", 2).is_err());
+        assert!(shape.dim_of("sum", -3).is_err());
+        assert!(shape.dim_of("sum", isize::MIN).is_err());
+        assert_eq!(Shape::scalar().dim_of("softmax", -1), Ok(0));
         assert_eq!(
-            Shape::scalar().dim("softmax", 1).unwrap_err().to_string(),
+            Shape::scalar().dim_of("softmax", 1).unwrap_err().to_string(),
             "softmax: dim 1 is not in [-1, 1) for a tensor of rank 0"
         );
     }
@@ -461,21 +478,10 @@ mod tests {
     #[test]
     fn a_dim_named_twice_is_refused() {
         let shape = Shape::from([2, 3]);
-        assert_eq!([1, -1].resolve("sum", &shape), Err(Error::RepeatedDim { op: "sum", dim: 1 }));
-    }
-
-    #[test]
-    fn resolved_dims_are_checked_against_the_shape_that_they_are_used_for() {
-        let shape = Shape::from([2, 3]);
-        let resolve = |dims: &[usize]| {
-            let made_by_hand = ResolvedDims { dims: SmallVec::from_slice(dims), keepdim: true };
-            made_by_hand.resolve("sum", &shape).map(|resolved| (resolved.dims.to_vec(), resolved.keepdim))
-        };
-        assert_eq!(resolve(&[1, 0]), Ok((vec![0, 1], true)));
-        assert_eq!(resolve(&[0, 0]), Err(Error::RepeatedDim { op: "sum", dim: 0 }));
-        assert_eq!(resolve(&[2]), Err(Error::DimOutOfRange { op: "sum", dim: 2, rank: 2 }));
-        let error = Error::DimOutOfRange { op: "sum", dim: isize::MAX, rank: 2 };
-        assert_eq!(resolve(&[0, usize::MAX]), Err(error));
+        assert_eq!(
+            resolved([1, -1], "sum", &shape),
+            Err(Error::Dim { op: "sum", dim: 1, rank: 2, is_repeated: true })
+        );
     }
 
     #[test]

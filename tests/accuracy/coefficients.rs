@@ -174,7 +174,7 @@ fn compute<T: Float>(category: &Category<T>, call: &Call<T>, arrangement: Arrang
     sum.backward().unwrap();
     let by_class = |x: Tensor<T>| arrangement.restore(x.as_slice(), rows, size);
     Computed {
-        losses: loss(Reduction::None).to_vec(),
+        losses: loss(Reduction::Unreduced).to_vec(),
         sum: sum.item().unwrap(),
         mean: loss(Reduction::Mean).item().unwrap(),
         gradients: by_class(x.grad().unwrap()),

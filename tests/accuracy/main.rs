@@ -53,7 +53,7 @@ fn compute<T: Float>(category: &Category<T>, arrangement: Arrangement) -> Result
     let ways: [(&str, &dyn Fn(Reduction) -> Result<Tensor<T>>); 3] =
         [(DIRECT, &hard), ("with probabilities as targets", &soft), ("by log_softmax and nll_loss", &nll)];
     for (way, loss) in ways {
-        computed.push(("loss", way, loss(Reduction::None)?.to_vec()));
+        computed.push(("loss", way, loss(Reduction::Unreduced)?.to_vec()));
         computed.push(("loss_sum", way, loss(Reduction::Sum)?.to_vec()));
         computed.push(("loss_mean", way, loss(Reduction::Mean)?.to_vec()));
         computed.push(("grad", way, gradient(loss(Reduction::Sum)?, false)?));
@@ -67,7 +67,7 @@ fn compute<T: Float>(category: &Category<T>, arrangement: Arrangement) -> Result
     computed.push(("grad", "recorded, by log_softmax and nll_loss", gradient(nll(Reduction::Sum)?, true)?));
     // Gradients that are computed in backward and not along with the loss, because the losses' own gradients are
     // not known before: of a leaf, and over logits that nobody else holds.
-    let late = |x: &Tensor<T>| loss(Reduction::None).forward(x, &target)?.sum(..);
+    let late = |x: &Tensor<T>| loss(Reduction::Unreduced).forward(x, &target)?.sum(..);
     computed.push(("grad", "computed in backward", gradient(late(&x)?, false)?));
     computed.push(("grad", "computed over the logits", gradient(late(&x.add(0.0)?)?, false)?));
     Ok(computed)

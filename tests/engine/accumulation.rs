@@ -2,7 +2,7 @@
 
 use super::gradient;
 use std::time::{Duration, Instant};
-use tapegrad::{GradOptions, Mask, Reduction, Result, Tensor, backward, grad};
+use tapegrad::{GradOptions, Mask, MseLoss, Reduction, Result, Tensor, backward, grad};
 
 #[test]
 fn gradient_accumulates_over_a_diamond() {
@@ -37,7 +37,7 @@ fn the_same_tensor_twice_in_one_operation() {
         (|x| x.matmul(x), [7.0, 11.0, 9.0, 13.0]),
         (|x| Tensor::cat(&[x, x, x], 0), [3.0; 4]),
         (|x| x.where_cond(&Mask::new([[true, false], [false, true]]), x), [1.0; 4]),
-        (|x| x.mse_loss(x, Reduction::None), [0.0; 4]),
+        (|x| MseLoss::new().reduction(Reduction::Unreduced).forward(x, x), [0.0; 4]),
     ];
     for (case, (function, expected)) in cases.iter().enumerate() {
         let x = Tensor::from([[1.0, 2.0], [3.0, 4.0]]).requires_grad();
@@ -164,7 +164,7 @@ struct Tied {
 impl Tied {
     fn loss(&self, x: &Tensor<f64>) -> Result<Tensor<f64>> {
         let hidden = x.linear(&self.weight, None)?;
-        hidden.matmul(&self.weight)?.mse_loss(x, Reduction::Mean)
+        hidden.matmul(&self.weight)?.mse_loss(x)
     }
 }
 
@@ -178,7 +178,7 @@ fn a_tied_weight_trains_as_one() {
         let first = tied.weight.detach().requires_grad();
         let second = tied.weight.detach().requires_grad();
         let apart = x.linear(&first, None).unwrap().matmul(&second).unwrap();
-        apart.mse_loss(&x, Reduction::Mean).unwrap().backward().unwrap();
+        apart.mse_loss(&x).unwrap().backward().unwrap();
 
         tied.weight.zero_grad();
         tied.loss(&x).unwrap().backward().unwrap();

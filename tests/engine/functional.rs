@@ -56,7 +56,7 @@ fn an_input_that_requires_no_gradient_is_an_error() {
     let constant = Tensor::from(1.0);
     for options in [options(), options().materialize_grads(true)] {
         let error = grad(&[&y], &[&x, &constant], &options).unwrap_err();
-        assert_eq!(error, Error::InputNotTracked { op: "grad", index: 1 });
+        assert_eq!(error, Error::NotTracked { op: "grad", input: Some(1) });
     }
     grad(&[&y], &[&x], &options()).unwrap(); // nothing was released by the refusals
 }

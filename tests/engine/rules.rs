@@ -112,11 +112,11 @@ fn one_of_several_outputs_that_fails_stops_all() {
 fn the_wrong_number_of_gradients_is_an_error() {
     let (a, b) = leaves();
     let error = custom(&a, &b, |_, grad| Ok(grad.into())).sum(..).unwrap().backward().unwrap_err();
-    assert_eq!(error, Error::GradientCount { step: "Custom", expected: 2, actual: 1 });
+    assert!(matches!(error, Error::Rule { step: "Custom", .. }));
     assert_eq!(error.to_string(), "CustomBackward: the rule returned 1 gradients for 2 inputs");
     let error = custom(&a, &b, |step, grad| right(step, grad.clone())?.input(2, || Ok(grad)));
     let error = error.sum(..).unwrap().backward().unwrap_err();
-    assert_eq!(error, Error::GradientCount { step: "Custom", expected: 2, actual: 3 });
+    assert_eq!(error.to_string(), "CustomBackward: the rule returned 3 gradients for 2 inputs");
     assert_untouched(&a, &b);
 }
 
@@ -127,10 +127,8 @@ fn a_gradient_of_the_wrong_shape_is_an_error() {
         step.gradients().input(0, || Ok(grad.clone()))?.input(1, || grad.narrow(0, 0, 1))
     };
     let error = custom(&a, &b, rule).sum(..).unwrap().backward().unwrap_err();
-    let Error::GradientType { step: "Custom", index: 1, expected, actual } = &error else {
-        panic!("{error}")
-    };
-    assert_eq!((expected.as_str(), actual.as_str()), ("f64 of shape [2]", "f64 of shape [1]"));
+    let text = "CustomBackward: the gradient of input 1 is f64 of shape [1], expected f64 of shape [2]";
+    assert_eq!(error.to_string(), text);
     assert_untouched(&a, &b);
 }
 
@@ -141,10 +139,8 @@ fn a_gradient_of_the_wrong_precision_is_an_error() {
         step.gradients().input(0, || grad.to_f32())?.input(1, || Ok(grad.clone()))
     };
     let error = custom(&a, &b, rule).sum(..).unwrap().backward().unwrap_err();
-    let Error::GradientType { step: "Custom", index: 0, expected, actual } = &error else {
-        panic!("{error}")
-    };
-    assert_eq!((expected.as_str(), actual.as_str()), ("f64 of shape [2]", "f32 of shape [2]"));
+    let text = "CustomBackward: the gradient of input 0 is f32 of shape [2], expected f64 of shape [2]";
+    assert_eq!(error.to_string(), text);
     assert_untouched(&a, &b);
 }
 
@@ -206,10 +202,10 @@ fn a_gradient_that_was_not_needed_is_dropped() {
 fn what_was_not_saved_cannot_be_read() {
     let (a, _) = leaves();
     let rule = |mut step: StepContext<f64>, _: Tensor<f64>| {
-        assert!(matches!(step.input(0), Err(Error::NotSaved { step: "Custom", .. })));
-        assert!(matches!(step.output(), Err(Error::NotSaved { step: "Custom", .. })));
-        assert!(matches!(step.take_input(0), Err(Error::NotSaved { .. })));
-        assert!(matches!(step.input(7), Err(Error::NotSaved { .. })));
+        assert!(matches!(step.input(0), Err(Error::Rule { step: "Custom", .. })));
+        assert!(matches!(step.output(), Err(Error::Rule { step: "Custom", .. })));
+        assert!(matches!(step.take_input(0), Err(Error::Rule { .. })));
+        assert!(matches!(step.input(7), Err(Error::Rule { .. })));
         Ok(step.take_input(0)?.into())
     };
     let y = Step::new(Rule(rule)).input(&a).record(Tensor::from([0.0, 0.0]));

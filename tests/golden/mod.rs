@@ -11,7 +11,7 @@ pub mod store;
 pub mod terms;
 
 use serde_json::{Map, Value as Json};
-use tapegrad::{Dims, Float, Indices, Mask, Reduction, ResolvedDims, Result, Shape, Tensor, keepdim};
+use tapegrad::{Dims, Float, Indices, Mask, Reduction, Shape, Tensor};
 
 /// A float, integer or boolean tensor: the arguments and results of an operation.
 #[derive(Clone, Debug)]
@@ -152,7 +152,7 @@ impl Attributes {
     /// `reduction`, the mean if absent; none if it is a word that PyTorch does not know.
     pub fn reduction(&self) -> Option<Reduction> {
         match self.text("reduction") {
-            Some("none") => Some(Reduction::None),
+            Some("none") => Some(Reduction::Unreduced),
             Some("sum") => Some(Reduction::Sum),
             Some("mean") | None => Some(Reduction::Mean),
             Some(_) => None,
@@ -182,12 +182,11 @@ pub struct ReducedDims {
 }
 
 impl Dims for ReducedDims {
-    fn resolve(&self, op: &'static str, shape: &Shape) -> Result<ResolvedDims> {
-        match (&self.dims, self.keepdim) {
-            (None, false) => (..).resolve(op, shape),
-            (None, true) => keepdim(..).resolve(op, shape),
-            (Some(dims), false) => dims[..].resolve(op, shape),
-            (Some(dims), true) => keepdim(&dims[..]).resolve(op, shape),
-        }
+    fn to_dims(&self, rank: usize) -> impl Iterator<Item = isize> {
+        let all = || (..).to_dims(rank).collect();
+        self.dims.clone().unwrap_or_else(all).into_iter()
+    }
+    fn is_keepdim(&self) -> bool {
+        self.keepdim
     }
 }

@@ -87,7 +87,7 @@ impl<T: Float> Node<T> {
     /// The second output of a cross entropy is log_softmax over dim 1.
     fn loss(&self) -> Outcome<T> {
         let reduction = match self.attributes.text("reduction") {
-            Some("none") => Reduction::None,
+            Some("none") => Reduction::Unreduced,
             Some("sum") => Reduction::Sum,
             _ => Reduction::Mean,
         };
@@ -132,7 +132,7 @@ impl<T: Float> Node<T> {
 
     /// The product of the entries along one dim.
     fn product_along(&self, x: &Tensor<T>, dims: ReducedDims) -> Result<Tensor<T>> {
-        let dim = dims.resolve("product", x.shape())?.dims[0] as isize;
+        let dim = x.shape().dim(dims.to_dims(x.rank()).next().expect("a dim"))? as isize;
         let first = x.select(dim, 0)?;
         let entries = 1..x.shape()[dim as usize] as isize;
         let product = entries.into_iter().try_fold(first, |product, i| product.mul(x.select(dim, i)?))?;
@@ -142,7 +142,7 @@ impl<T: Float> Node<T> {
     fn position_of_extreme(&self) -> Result<Indices> {
         let mut x = self.tensor(0)?;
         let dim = self.axis();
-        let last = x.shape()[x.shape().dim("argmax", dim)?] as i64 - 1;
+        let last = x.shape()[x.shape().dim(dim)?] as i64 - 1;
         let from_the_end = self.attributes.flag("select_last_index");
         if from_the_end {
             x = x.index_select(dim, (0..=last).rev().collect::<Vec<i64>>())?;
@@ -165,7 +165,7 @@ impl<T: Float> Node<T> {
             return Ok(hot.mul(on.sub(&off)?)?.add(&off)?);
         }
         let x = self.tensor(0)?;
-        let dim = x.shape().dim("axis", axis)?;
+        let dim = x.shape().dim(axis)?;
         let size = x.shape()[dim];
         Ok(match op {
             "Hardmax" => last_dim_to(x.argmax(axis)?.one_hot(size)?, axis)?,
@@ -207,7 +207,7 @@ impl<T: Float> Node<T> {
             }
             "CumSum" => {
                 let axis = self.integers(1).expect("an axis")[0];
-                let n = x.shape()[x.shape().dim("axis", axis)?];
+                let n = x.shape()[x.shape().dim(axis)?];
                 let places = Tensor::<T>::arange(T::zero(), T::from_f64(n as f64), T::one())?;
                 let (from, to) = (places.unsqueeze(1)?, &places);
                 let counts = if self.attributes.flag("exclusive") { from.lt(to)? } else { from.le(to)? };
@@ -255,7 +255,7 @@ impl<T: Float> Node<T> {
             }
             "Expand" => {
                 let asked: Shape = sizes().into_iter().map(|size| size as usize).collect();
-                x.broadcast_to(x.shape().broadcast("expand", &asked)?)?
+                x.broadcast_to(x.shape().broadcast(&asked)?)?
             }
             "Squeeze" => x.squeeze(&sizes()[..])?,
             "Unsqueeze" => {
@@ -265,7 +265,7 @@ impl<T: Float> Node<T> {
             }
             "Slice" => self.slice(x)?,
             _ => {
-                let axis = x.shape().dim("axis", self.axis())?;
+                let axis = x.shape().dim(self.axis())?;
                 let rows: usize = x.shape()[..axis].iter().product();
                 x.reshape([rows, x.len() / rows])?
             }
@@ -279,7 +279,7 @@ impl<T: Float> Node<T> {
         let steps = self.integers(4).unwrap_or_else(|| vec![1; starts.len()]);
         let mut part = x;
         for (((start, end), axis), step) in starts.into_iter().zip(ends).zip(axes).zip(steps) {
-            let size = part.shape()[part.shape().dim("slice", axis)?] as isize;
+            let size = part.shape()[part.shape().dim(axis)?] as isize;
             let from_front = |at: isize| if at < 0 { at + size } else { at };
             let (low, high) = if step > 0 { (0, size) } else { (-1, size - 1) };
             let (mut at, end) = (from_front(start).clamp(0, high), from_front(end).clamp(low, high));
@@ -295,7 +295,7 @@ impl<T: Float> Node<T> {
 
     fn split(&self) -> Outcome<T> {
         let x = self.tensor(0)?;
-        let size = x.shape()[x.shape().dim("split", self.axis())?] as isize;
+        let size = x.shape()[x.shape().dim(self.axis())?] as isize;
         let lengths = self.integers(1).unwrap_or_else(|| vec![size / self.outputs as isize; self.outputs]);
         let mut start = 0;
         let mut parts = Vec::new();
@@ -352,7 +352,7 @@ impl<T: Float> Node<T> {
 /// Moves the last dim to another place.
 fn last_dim_to<T: Float>(x: Tensor<T>, axis: isize) -> Result<Tensor<T>> {
     let last = x.rank() as isize - 1;
-    let axis = x.shape().dim("axis", axis)?;
+    let axis = x.shape().dim(axis)?;
     let mut order: Vec<isize> = (0..last).collect();
     order.insert(axis, last);
     x.permute(order)

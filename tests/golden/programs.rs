@@ -58,7 +58,7 @@ pub fn program<T: Float>(attributes: &Attributes, inputs: &Named<T>) -> Outcome<
         }
         "temperature_ce" => input().div(x("T"))?.cross_entropy(target())?,
         "ce_class_last" => {
-            let loss = CrossEntropyLoss::new().reduction(Reduction::None);
+            let loss = CrossEntropyLoss::new().reduction(Reduction::Unreduced);
             loss.forward(&input().permute([0, 2, 1])?, target())?
         }
         "log_softmax_of_transpose" => input().transpose(0, 1)?.log_softmax(0)?,

@@ -1,7 +1,9 @@
 use super::{between, check, check1, check2, normal};
-use tapegrad::{CrossEntropyLoss, Indices, NllLoss, Reduction, Tensor};
+use tapegrad::{
+    BceWithLogitsLoss, CrossEntropyLoss, Indices, KlDivLoss, MseLoss, NllLoss, Reduction, Tensor,
+};
 
-const REDUCTIONS: [Reduction; 3] = [Reduction::None, Reduction::Mean, Reduction::Sum];
+const REDUCTIONS: [Reduction; 3] = [Reduction::Unreduced, Reduction::Mean, Reduction::Sum];
 
 /// Shapes of logits, their class dim, and targets in 0..3 for every position.
 fn class_cases() -> Vec<(Vec<usize>, Option<isize>, Indices)> {
@@ -91,7 +93,7 @@ fn cross_entropy_with_one_tensor_as_logits_and_target() {
 #[test]
 fn cross_entropy_where_nothing_is_kept_or_nothing_is_there() {
     let all_ignored = [-100, -100];
-    for reduction in [Reduction::None, Reduction::Sum] {
+    for reduction in [Reduction::Unreduced, Reduction::Sum] {
         let loss = CrossEntropyLoss::new().reduction(reduction);
         check1(&normal([2, 3]), |x| loss.forward(x, all_ignored));
         check1(&normal([0, 3]), |x| loss.forward(x, Vec::<i64>::new()));
@@ -138,15 +140,17 @@ fn nll_loss_in_every_combination() {
 #[test]
 fn squared_errors() {
     for reduction in REDUCTIONS {
-        check2(&normal([2, 3]), &normal([2, 3]), |x, y| x.mse_loss(&y.exp()?, reduction));
-        check2(&normal([2, 1]), &normal([3]), |x, y| x.mse_loss(y, reduction));
+        let loss = MseLoss::new().reduction(reduction);
+        check2(&normal([2, 3]), &normal([2, 3]), |x, y| loss.forward(x, &y.exp()?));
+        check2(&normal([2, 1]), &normal([3]), |x, y| loss.forward(x, y));
     }
 }
 
 #[test]
 fn binary_cross_entropies() {
     for reduction in REDUCTIONS {
-        let loss = |x: &Tensor<f64>, y: &Tensor<f64>| x.binary_cross_entropy_with_logits(y, reduction);
+        let loss =
+            |x: &Tensor<f64>, y: &Tensor<f64>| BceWithLogitsLoss::new().reduction(reduction).forward(x, y);
         check2(&normal([2, 3]), &between(0.1, 0.9, [2, 3]), loss);
         check2(&normal([2, 1]), &between(0.1, 0.9, [3]), loss);
         check(|inputs| loss(&inputs[0], &inputs[1]), &[&normal([2]), &Tensor::from([0.0, 1.0])]);
@@ -156,9 +160,11 @@ fn binary_cross_entropies() {
 #[test]
 fn kullback_leibler_divergences() {
     for reduction in REDUCTIONS {
-        let loss = |log_q: &Tensor<f64>, p: &Tensor<f64>| log_q.kl_div(p, reduction);
+        let loss =
+            |log_q: &Tensor<f64>, p: &Tensor<f64>| KlDivLoss::new().reduction(reduction).forward(log_q, p);
         check2(&normal([2, 3]), &between(0.1, 0.9, [2, 3]), loss);
         check2(&normal([2, 1]), &between(0.1, 0.9, [3]), loss);
     }
-    check1(&normal([2, 3]), |x| x.log_softmax(1)?.kl_div(&x.softmax(0)?, Reduction::Sum));
+    let sum = KlDivLoss::new().reduction(Reduction::Sum);
+    check1(&normal([2, 3]), |x| sum.forward(&x.log_softmax(1)?, &x.softmax(0)?));
 }

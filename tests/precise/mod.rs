@@ -8,7 +8,8 @@ pub mod elementary;
 use double_double::DoubleDouble;
 use std::fmt::Write;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use tapegrad::{DType, Float, Instructions, set_instructions};
+use tapegrad::instructions::{self, Instructions};
+use tapegrad::{DType, Float};
 
 /// Which instructions the kernels use is a setting of the whole process: one test at a time.
 static SETTING: Mutex<()> = Mutex::new(());
@@ -17,7 +18,7 @@ static SETTING: Mutex<()> = Mutex::new(());
 pub fn on_every_instruction_set(mut test: impl FnMut(Instructions)) {
     let _guard: MutexGuard<()> = SETTING.lock().unwrap_or_else(PoisonError::into_inner);
     for instructions in Instructions::available() {
-        set_instructions(instructions).unwrap();
+        instructions::choose(instructions).unwrap();
         test(instructions);
     }
 }

@@ -1,11 +1,13 @@
 //! A tape with what its steps computed: the ranges of values, the norms of gradients.
 
-pub(crate) mod anomaly;
+pub(crate) mod hook;
+pub(crate) mod non_finite;
 pub(crate) mod pictures;
 pub(crate) mod values;
 
 use crate::autograd::backward::{GradOptions, Request, play, roots};
-use crate::autograd::observe::values::{ValueRange, norm, noting};
+use crate::autograd::observe::hook::{Computed, StepPart, Watcher, watching};
+use crate::autograd::observe::values::{ValueRange, norm};
 use crate::autograd::tape::{Nodes, Tape, linearise};
 use crate::error::Result;
 use crate::float::Float;
@@ -19,8 +21,8 @@ impl Tape {
     /// [norm](crate::TapeEntry::gradient_norm) of the gradient that reached it. This is what the pictures
     /// ([`to_svg`](Tape::to_svg), [`to_html`](Tape::to_html)) are made for.
     ///
-    /// The closure computes the loss. The gradients are not added to any leaf, and the graph is released. A
-    /// few numbers a step are kept, no values; a leaf, which is not computed, has a range if it is
+    /// The closure computes the loss. The gradients are not added to any leaf, and the graph is released. Of each
+    /// step only a few numbers are kept, not its values. A leaf is not computed, and has a range only if it is
     /// [named](Tape::named). Steps that another thread records, or that were recorded before, have no range.
     ///
     /// ```
@@ -41,11 +43,11 @@ impl Tape {
     /// What the closure returns, and as [`Tensor::backward`].
     pub fn observe<T: Float>(computation: impl FnOnce() -> Result<Tensor<T>>) -> Result<Tape> {
         let op = "observe";
-        let (loss, notes) = noting(computation);
-        let loss = loss?;
+        let (loss, ranges) = watching(Ranges::default(), computation);
+        let (loss, ranges) = (loss?, ranges.take());
         let roots = roots(op, &[&loss], &GradOptions::new())?;
         let mut tape = loss.tape();
-        tape.describe(|id, entry| entry.values = notes.of(id));
+        tape.describe(|id, entry| entry.values = ranges.of(id));
 
         let keeping = Keeping::all(linearise(loss.node()).0);
         let request = Request { op, roots, wanted: None, retain: false, recording: false };
@@ -63,8 +65,8 @@ impl Tape {
     }
 
     /// Gives the entry of this tensor a name, for print and pictures, and notes the range of the values that
-    /// the tensor has now. If it has a [gradient](Tensor::grad) and the entry's norm is not known yet,
-    /// that is noted too. A tensor that is not on the tape changes nothing.
+    /// the tensor has now. If the norm of its gradient is not known yet, and the tensor has a
+    /// [gradient](Tensor::grad), the norm is noted too. A tensor that is not on the tape changes nothing.
     ///
     /// ```
     /// # use tapegrad::Tensor;
@@ -90,7 +92,33 @@ impl Tape {
     }
 }
 
-/// Has backward keep the gradients of all nodes, until it is dropped.
+/// Watches the ranges of the values of recorded steps.
+#[derive(Default)]
+struct Ranges {
+    /// By the ids of the nodes, which ascend as the steps are recorded.
+    of_nodes: Vec<(u64, Option<ValueRange>)>,
+}
+
+impl Ranges {
+    fn of(&self, id: u64) -> Option<ValueRange> {
+        let place = self.of_nodes.binary_search_by_key(&id, |&(id, _)| id).ok()?;
+        self.of_nodes[place].1
+    }
+}
+
+impl Watcher for Ranges {
+    fn see(&mut self, computed: &Computed<'_>) {
+        if let Computed { part: StepPart::Value, node: Some(id), tensor, .. } = *computed {
+            let range = match tensor {
+                AnyTensor::F32(tensor) => ValueRange::of(tensor.as_slice()),
+                AnyTensor::F64(tensor) => ValueRange::of(tensor.as_slice()),
+            };
+            self.of_nodes.push((id, range));
+        }
+    }
+}
+
+/// Makes backward keep the gradients of all nodes, until this is dropped.
 struct Keeping(Vec<(Arc<Node>, bool)>);
 
 impl Keeping {

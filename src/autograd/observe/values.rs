@@ -1,7 +1,6 @@
-//! What is noted of values for a reader: their range, and a list of the ranges of steps as they are recorded.
+//! What is noted of values for a reader: their range, their norm, and numbers in few digits.
 
 use crate::float::Float;
-use std::cell::{Cell, RefCell};
 use std::fmt;
 
 /// The least and the greatest of some values.
@@ -77,48 +76,6 @@ pub(crate) fn norm<T: Float>(values: &[T]) -> f64 {
     largest * magnitudes().map(|magnitude| (magnitude / largest).powi(2)).sum::<f64>().sqrt()
 }
 
-thread_local! {
-    static NOTING: Cell<bool> = const { Cell::new(false) };
-    /// Ids of nodes, ascending as they are recorded, with the ranges of their values.
-    static NOTED: RefCell<Vec<(u64, Option<ValueRange>)>> = const { RefCell::new(Vec::new()) };
-}
-
-/// The ranges of the values of steps, by the ids of their nodes.
-pub(crate) struct Notes(Vec<(u64, Option<ValueRange>)>);
-
-impl Notes {
-    pub fn of(&self, id: u64) -> Option<ValueRange> {
-        let place = self.0.binary_search_by_key(&id, |&(id, _)| id).ok()?;
-        self.0[place].1
-    }
-}
-
-/// Runs a closure and notes the values of the steps that this thread records meanwhile.
-pub(crate) fn noting<R>(closure: impl FnOnce() -> R) -> (R, Notes) {
-    /// Ends the notes of the outermost call, also when the closure panics.
-    struct End(bool);
-    impl Drop for End {
-        fn drop(&mut self) {
-            NOTING.set(self.0);
-            if !self.0 {
-                NOTED.take();
-            }
-        }
-    }
-    let start = NOTED.with_borrow(Vec::len);
-    let _end = End(NOTING.replace(true));
-    let result = closure();
-    (result, Notes(NOTED.with_borrow(|noted| noted[start..].to_vec())))
-}
-
-/// Called with the value of every step that is recorded.
-#[inline]
-pub(crate) fn note<T: Float>(id: u64, values: &[T]) {
-    if NOTING.get() {
-        NOTED.with_borrow_mut(|noted| noted.push((id, ValueRange::of(values))));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -159,19 +116,5 @@ mod tests {
         assert_eq!(norm::<f64>(&[]), 0.0);
         assert!(norm(&[1.0, f64::NAN, 2.0]).is_nan());
         assert_eq!(norm(&[f64::NEG_INFINITY, 1.0]), f64::INFINITY);
-    }
-
-    #[test]
-    fn notes_nest_and_end_after_a_panic() {
-        let ((), outer) = noting(|| {
-            note(1, &[1.0f32]);
-            let ((), inner) = noting(|| note(2, &[2.0f32]));
-            assert!(inner.of(1).is_none() && inner.of(2).is_some());
-            note(3, &[3.0f32]);
-        });
-        assert!([1, 2, 3].iter().all(|&id| outer.of(id).is_some()));
-        assert!(std::panic::catch_unwind(|| noting(|| panic!("on purpose"))).is_err());
-        note(4, &[4.0f32]);
-        assert_eq!(NOTED.with_borrow(Vec::len), 0);
     }
 }

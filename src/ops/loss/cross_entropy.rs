@@ -24,7 +24,8 @@
 //! where A - a is the sum of the other coefficients and 1 - p that of the other probabilities, both
 //! without cancellation. Backward keeps the logits' buffer and two numbers a position.
 
-use super::classes::{Classes, check_weight, class_dim, reduce, upstream_of_positions};
+use super::classes::{SavedTargets, check_weight, class_dim, class_zero};
+use super::reduction::{Reduced, Reduction};
 use crate::autograd::grad_mode::is_grad_enabled;
 use crate::autograd::step::{Backward, Gradients, Step, StepContext};
 use crate::error::{Error, Result};
@@ -33,9 +34,10 @@ use crate::kernels::compensated::two_sum;
 use crate::kernels::rows::cross_entropy::{self as kernels, ProbabilityTargets, Smoothing, Upstream};
 use crate::kernels::rows::{Rows, Summary};
 use crate::kernels::scratch::{try_filled, zeros};
-use crate::ops::loss::{Reduction, Target, ToTarget};
+use crate::ops::loss::{Target, ToTarget};
 use crate::ops::softmax::{excess, rows_along};
 use crate::tensor::index::Indices;
+use crate::tensor::mask::Mask;
 use crate::tensor::model::Tensor;
 use crate::tensor::shape::Shape;
 
@@ -134,17 +136,17 @@ impl<T: Float> CrossEntropyLoss<T> {
 
     /// The loss of logits of shape (C), (N, C) or (N, C, d1, ..). Targets are classes, in that shape
     /// without the class dim, or probabilities, in that shape. The result is a single value, or for
-    /// [`Reduction::None`] has the shape of the logits without the class dim.
+    /// [`Reduction::Unreduced`] has the shape of the logits without the class dim.
     ///
     /// Probabilities are used as they are: they need not sum to 1. They get a gradient too, and with
     /// them so does the weight.
     ///
     /// # Errors
-    /// [`Error::Rank`] for a single value as input; [`Error::Shape`] for a target or weight that does
-    /// not fit; [`Error::OutOfRange`] for a target that is no class; [`Error::Argument`] for a label
+    /// [`Error::Shape`] for a single value as input, and for a target or weight that does not fit;
+    /// [`Error::OutOfRange`] for a target that is no class; [`Error::Argument`] for a label
     /// smoothing outside [0, 1] or nan, and for an `ignore_index` with probabilities;
     /// [`Error::NotDifferentiable`] for a weight that requires a gradient with classes;
-    /// [`Error::DimOutOfRange`], [`Error::OutOfMemory`].
+    /// [`Error::Dim`], [`Error::OutOfMemory`].
     pub fn forward(&self, logits: &Tensor<T>, target: impl ToTarget<T>) -> Result<Tensor<T>> {
         let op = "cross_entropy";
         let dim = class_dim(op, logits.shape(), self.dim)?;
@@ -152,7 +154,7 @@ impl<T: Float> CrossEntropyLoss<T> {
             let value = self.label_smoothing.to_string();
             return Err(Error::Argument { op, name: "label_smoothing", value, allowed: "in [0, 1]" });
         }
-        match target.to_target(op)? {
+        match target.to_target().map_err(|error| error.of_call(op))? {
             Target::Classes(target) => self.forward_classes(op, logits, dim, target),
             Target::Probabilities(target) => self.forward_probabilities(op, logits, dim, target),
         }
@@ -166,14 +168,14 @@ impl<T: Float> CrossEntropyLoss<T> {
         target: Indices,
     ) -> Result<Tensor<T>> {
         let shape = logits.shape();
-        let classes = Classes::new(op, shape, dim, target, self.weight.as_ref(), self.ignore_index)?;
+        let classes = SavedTargets::new(op, shape, dim, target, self.weight.as_ref(), self.ignore_index)?;
         let size = shape[dim];
         let smoothing = smoothing(self.label_smoothing, size, self.weight.as_ref());
         let mut losses = zeros(classes.target.len());
         let mut denominator = classes.denominator();
         if denominator == 0.0 && self.label_smoothing > 0.0 {
-            // PyTorch divides the target's part of a smoothed loss by itself, which gives 0/0 where the
-            // targets have no weight, however large the other part is.
+            // PyTorch divides the two parts of a smoothed loss separately. Where the targets have no weight, the
+            // target's part is 0/0, and the loss is nan whatever the other part is.
             denominator = f64::NAN;
         }
         let (rows, last) = rows_along(shape, dim);
@@ -193,18 +195,18 @@ impl<T: Float> CrossEntropyLoss<T> {
                 kernels::class_losses(x, rows, targets, &mut summaries, &mut losses);
             }
         }
-        let value = reduce(losses, classes.target.shape(), self.reduction, denominator)?;
-        let rule =
-            CrossEntropy { classes, smoothing, summaries, denominator, reduction: self.reduction, dim };
+        let reduced = Reduced { reduction: self.reduction, denominator };
+        let value = reduced.value(losses, classes.target.shape())?;
+        let rule = CrossEntropy { classes, smoothing, summaries, reduced, dim };
         Ok(Step::new(rule).saved_input(logits).saving_prepared(gradient).record(value))
     }
 
-    /// What all positions' gradients are multiplied by if that of the loss is 1, when it pays to compute them
-    /// along with the losses.
+    /// The factor that all positions' gradients have in common if the gradient of the loss is 1; none if it does
+    /// not pay to compute these gradients in the forward pass.
     ///
-    /// That takes one exponential an element instead of two. But the gradients then wait for backward in
-    /// memory of their own, where they could overwrite the logits: so it is done for a leaf, which keeps its
-    /// logits anyway, and where the memory is little.
+    /// Computed with the losses, they take one exponential an element instead of two. But they are then kept in
+    /// memory of their own until backward, which could otherwise overwrite the logits with them. So it is done
+    /// for a leaf, which keeps its logits anyway, and for small inputs.
     fn factor_known_before(&self, logits: &Tensor<T>, denominator: f64) -> Option<f64> {
         const LITTLE: usize = 1 << 16;
         let pays = is_grad_enabled() && logits.is_tracked() && (logits.is_leaf() || logits.len() <= LITTLE);
@@ -212,7 +214,7 @@ impl<T: Float> CrossEntropyLoss<T> {
             _ if !pays || self.label_smoothing > 0.0 => None,
             Reduction::Mean => Some(1.0 / denominator),
             Reduction::Sum => Some(1.0),
-            Reduction::None => None,
+            Reduction::Unreduced => None,
         }
     }
 
@@ -226,7 +228,12 @@ impl<T: Float> CrossEntropyLoss<T> {
         let shape = logits.shape();
         if target.shape() != shape {
             let (expected, actual) = (shape.to_vec(), target.shape().to_vec());
-            return Err(Error::Shape { op, what: "the target (probabilities)", expected, actual });
+            return Err(Error::Shape {
+                op,
+                what: "the target (probabilities)",
+                expected: expected.into(),
+                actual,
+            });
         }
         check_weight(op, self.weight.as_ref(), shape[dim])?;
         if let Some(ignore_index) = self.ignore_index.filter(|&index| index >= 0) {
@@ -241,7 +248,7 @@ impl<T: Float> CrossEntropyLoss<T> {
         };
         let smoothing = smoothing(self.label_smoothing, size, Some(&weight));
         let positions = shape.without(dim);
-        // Without classes there may be more positions than memory holds.
+        // A tensor without classes has no elements, but may have more positions than memory holds.
         let count = positions.elements();
         let out_of_memory = |_| Error::OutOfMemory { bytes: count.saturating_mul(size_of::<Summary<T>>()) };
         let mut summaries = try_filled(Summary::default(), count).map_err(out_of_memory)?;
@@ -251,15 +258,15 @@ impl<T: Float> CrossEntropyLoss<T> {
         let probabilities = target.detach().with_dims_last(&[last])?;
         let targets = probability_targets(&probabilities, &weight, smoothing);
         kernels::probability_losses(x.as_slice(), rows, targets, &mut summaries, &mut losses);
-        let denominator = losses.len() as f64;
-        let value = reduce(losses, &positions, self.reduction, denominator)?;
-        let rule = SoftCrossEntropy { smoothing, summaries, denominator, reduction: self.reduction, dim };
+        let reduced = Reduced { reduction: self.reduction, denominator: losses.len() as f64 };
+        let value = reduced.value(losses, &positions)?;
+        let rule = SoftCrossEntropy { smoothing, summaries, reduced, dim };
         let step = Step::new(rule).saved_input(logits).saved_input(&target).saved_input(&weight);
         Ok(step.record(value))
     }
 }
 
-/// How the smoothing e spreads each target over the classes.
+/// What a smoothing of e gives to the target and to every class.
 fn smoothing<T: Float>(label_smoothing: f64, classes: usize, weight: Option<&Tensor<T>>) -> Smoothing {
     let total = |weight: &Tensor<T>| weight.as_slice().iter().map(|&weight| weight.to_f64()).collect();
     let (target, target_low) = two_sum(1.0, -label_smoothing);
@@ -277,15 +284,6 @@ fn probability_targets<'a, T: Float>(
     smoothing: Smoothing,
 ) -> ProbabilityTargets<'a, T> {
     ProbabilityTargets { probabilities: probabilities.as_slice(), weight: weight.as_slice(), smoothing }
-}
-
-/// The upstream gradients of the lines, from that of the reduced loss.
-fn upstream_of_rows<T: Float>(grad: &Tensor<T>, reduction: Reduction, denominator: f64) -> Upstream<'_, T> {
-    match (reduction, grad.as_slice()) {
-        (Reduction::Mean, &[grad]) => Upstream { factor: grad.to_f64() / denominator, of_rows: None },
-        (Reduction::Sum, &[grad]) => Upstream { factor: grad.to_f64(), of_rows: None },
-        (_, of_rows) => Upstream { factor: 1.0, of_rows: Some(of_rows) },
-    }
 }
 
 /// The gradient of the logits by a kernel that visits the rows along a dim. It overwrites their buffer if nobody else
@@ -310,11 +308,10 @@ fn gradient_over<T: Float>(
 
 /// The rule for class targets.
 struct CrossEntropy<T: Float> {
-    classes: Classes<T>,
+    classes: SavedTargets<T>,
     smoothing: Smoothing,
     summaries: Vec<Summary<T>>,
-    denominator: f64,
-    reduction: Reduction,
+    reduced: Reduced,
     dim: usize,
 }
 
@@ -323,8 +320,8 @@ impl<T: Float> Backward<T> for CrossEntropy<T> {
         "CrossEntropy"
     }
     fn formula(&self) -> &'static str {
-        match self.reduction {
-            Reduction::None => "yᵢ = −ln softmax(xᵢ)[target]",
+        match self.reduced.reduction {
+            Reduction::Unreduced => "yᵢ = −ln softmax(xᵢ)[target]",
             Reduction::Sum => "y = Σᵢ −ln softmax(xᵢ)[target]",
             Reduction::Mean => "y = mean of −ln softmax(xᵢ)[target]",
         }
@@ -337,7 +334,7 @@ impl<T: Float> Backward<T> for CrossEntropy<T> {
         if let Some(gradient) = step.take_prepared() {
             return Ok(self.scaled(gradient, grad.item()?)?.into());
         }
-        let upstream = upstream_of_rows(&grad, self.reduction, self.denominator);
+        let upstream = self.reduced.upstream_in_f64(&grad);
         let targets = self.classes.targets(self.smoothing);
         let gradient = gradient_over(logits, self.dim, |x, rows, out| {
             kernels::class_gradients(x, rows, targets, &self.summaries, upstream, out);
@@ -347,7 +344,7 @@ impl<T: Float> Backward<T> for CrossEntropy<T> {
 }
 
 impl<T: Float> CrossEntropy<T> {
-    /// The gradient that was computed for a loss whose own is 1, for one whose gradient is `factor`.
+    /// A gradient that was computed for an upstream gradient of 1, for one of `factor`.
     fn scaled(&self, mut gradient: Tensor<T>, factor: T) -> Result<Tensor<T>> {
         if factor == T::one() {
             return Ok(gradient);
@@ -360,23 +357,22 @@ impl<T: Float> CrossEntropy<T> {
         if factor.is_finite() || !ignored.any() {
             return Ok(gradient);
         }
-        let ignored =
-            crate::tensor::mask::Mask::from_vec(ignored.to_vec(), kept(gradient.shape(), self.dim))?;
+        let ignored = Mask::from_vec(ignored.to_vec(), kept(gradient.shape(), self.dim))?;
         gradient.masked_fill(&ignored, 0.0)
     }
 
     /// The plain formula in recorded operations.
     fn recorded_gradient(&self, logits: &Tensor<T>, grad: &Tensor<T>) -> Result<Tensor<T>> {
-        let upstream = upstream_of_positions(grad, self.reduction, self.denominator)?;
+        let upstream = self.reduced.upstream(grad)?;
         let coefficients = self.coefficients(logits.shape())?;
         let ignored = self.classes.ignored();
         if !ignored.any() {
             return plain_gradient(logits, &coefficients, &upstream, self.dim);
         }
-        // Neither a nan among the logits of an ignored position nor the upstream gradient of a mean over
-        // nothing kept may enter the recorded steps: their own derivatives would be nan too.
+        // An ignored position may hold a nan, and the upstream gradient of a mean over no position is nan. Neither
+        // may enter the recorded steps, because their derivatives would be nan too.
         let upstream = upstream.broadcast_to(ignored.shape())?.masked_fill(&ignored, 0.0)?;
-        let ignored = crate::tensor::mask::Mask::from_vec(ignored.to_vec(), kept(logits.shape(), self.dim))?;
+        let ignored = Mask::from_vec(ignored.to_vec(), kept(logits.shape(), self.dim))?;
         let logits = logits.masked_fill(&ignored, 0.0)?;
         plain_gradient(&logits, &coefficients, &upstream, self.dim)
     }
@@ -387,7 +383,7 @@ impl<T: Float> CrossEntropy<T> {
         Tensor::compute_on_zeros(shape.clone(), |out| {
             for (position, class) in (0..self.classes.target.len()).map(|i| (i, self.classes.class(i))) {
                 let Some(class) = class else { continue };
-                let (start, step) = super::classes::class_zero(split, position);
+                let (start, step) = class_zero(split, position);
                 for c in 0..split.size {
                     let share = if c == class { self.smoothing.target } else { 0.0 };
                     let coefficient = self.classes.weight_of(c).to_f64() * (share + self.smoothing.every);
@@ -402,8 +398,7 @@ impl<T: Float> CrossEntropy<T> {
 struct SoftCrossEntropy<T: Float> {
     smoothing: Smoothing,
     summaries: Vec<Summary<T>>,
-    denominator: f64,
-    reduction: Reduction,
+    reduced: Reduced,
     dim: usize,
 }
 
@@ -412,8 +407,8 @@ impl<T: Float> Backward<T> for SoftCrossEntropy<T> {
         "CrossEntropy"
     }
     fn formula(&self) -> &'static str {
-        match self.reduction {
-            Reduction::None => "yᵢ = −Σ target · ln softmax(xᵢ)",
+        match self.reduced.reduction {
+            Reduction::Unreduced => "yᵢ = −Σ target · ln softmax(xᵢ)",
             Reduction::Sum => "y = Σᵢ −Σ target · ln softmax(xᵢ)",
             Reduction::Mean => "y = mean of −Σ target · ln softmax(xᵢ)",
         }
@@ -421,7 +416,7 @@ impl<T: Float> Backward<T> for SoftCrossEntropy<T> {
     fn backward(&self, step: StepContext<T>, grad: Tensor<T>) -> Result<Gradients> {
         let (logits, target, weight) = (step.input(0)?, step.input(1)?, step.input(2)?);
         let shape = logits.shape();
-        let upstream = upstream_of_positions(&grad, self.reduction, self.denominator)?;
+        let upstream = self.reduced.upstream(&grad)?;
         let weights = weight.reshape(class_shape(shape, self.dim))?;
         let upstreams = || over_classes(&upstream, shape, self.dim);
         // d l / d a, in the logits' shape: -ln p.
@@ -435,7 +430,7 @@ impl<T: Float> Backward<T> for SoftCrossEntropy<T> {
                 let (_, last) = rows_along(shape, self.dim);
                 let probabilities = target.with_dims_last(&[last])?;
                 let targets = probability_targets(&probabilities, weight, self.smoothing);
-                let upstream = upstream_of_rows(&grad, self.reduction, self.denominator);
+                let upstream = self.reduced.upstream_in_f64(&grad);
                 gradient_over(logits.clone(), self.dim, |x, rows, out| {
                     kernels::probability_gradients(x, rows, targets, &self.summaries, upstream, out);
                 })
@@ -448,7 +443,7 @@ impl<T: Float> Backward<T> for SoftCrossEntropy<T> {
     }
 }
 
-/// The gradient by the logits with recorded operations: u (p A - a).
+/// The gradient of the logits in recorded operations: u (p A - a).
 fn plain_gradient<T: Float>(
     logits: &Tensor<T>,
     coefficients: &Tensor<T>,

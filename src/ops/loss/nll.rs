@@ -6,12 +6,12 @@
 //! l[i] = -w[t[i]] x[i, t[i]]          dx[i, t[i]] = -w[t[i]] g[i], 0 elsewhere
 //! ```
 
-use super::classes::{Classes, class_dim, class_zero, reduce, upstream_of_positions};
+use super::classes::{SavedTargets, class_dim, class_zero};
+use super::reduction::{Reduced, Reduction};
 use crate::autograd::step::{Backward, Gradients, Step, StepContext};
 use crate::error::Result;
 use crate::float::Float;
-use crate::ops::loss::Reduction;
-use crate::tensor::index::{Indices, ToIndices};
+use crate::tensor::index::{Indices, ToIndices, indices};
 use crate::tensor::model::Tensor;
 use crate::tensor::shape::Shape;
 
@@ -32,7 +32,7 @@ impl<T: Float> Tensor<T> {
 /// ```
 /// # use tapegrad::{NllLoss, Reduction, Tensor};
 /// let log_p = Tensor::new([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6]]).log()?;
-/// let loss = NllLoss::new().reduction(Reduction::None).forward(&log_p, [0, 2])?;
+/// let loss = NllLoss::new().reduction(Reduction::Unreduced).forward(&log_p, [0, 2])?;
 /// assert!((loss.get([1])? - 0.5108).abs() < 1e-4); // -ln 0.6
 /// # Ok::<(), tapegrad::Error>(())
 /// ```
@@ -84,25 +84,24 @@ impl<T: Float> NllLoss<T> {
 
     /// The loss of log-probabilities of shape (C), (N, C) or (N, C, d1, ..), and classes of that shape
     /// without the class dim. The result is a single value, or has the targets' shape for
-    /// [`Reduction::None`].
+    /// [`Reduction::Unreduced`].
     ///
     /// # Errors
-    /// [`Error::Rank`] for a single value as input, [`Error::Shape`] for a target or weight that does
-    /// not fit, [`Error::OutOfRange`] for a target that is no class, [`Error::NotDifferentiable`] for a
-    /// weight that requires a gradient, [`Error::DimOutOfRange`], [`Error::OutOfMemory`].
+    /// [`Error::Shape`] for a single value as input, and for a target or weight that does not fit;
+    /// [`Error::OutOfRange`] for a target that is no class, [`Error::NotDifferentiable`] for a
+    /// weight that requires a gradient, [`Error::Dim`], [`Error::OutOfMemory`].
     ///
-    /// [`Error::Rank`]: crate::Error::Rank
     /// [`Error::Shape`]: crate::Error::Shape
     /// [`Error::OutOfRange`]: crate::Error::OutOfRange
     /// [`Error::NotDifferentiable`]: crate::Error::NotDifferentiable
-    /// [`Error::DimOutOfRange`]: crate::Error::DimOutOfRange
+    /// [`Error::Dim`]: crate::Error::Dim
     /// [`Error::OutOfMemory`]: crate::Error::OutOfMemory
     pub fn forward(&self, log_probabilities: &Tensor<T>, target: impl ToIndices) -> Result<Tensor<T>> {
         let op = "nll_loss";
         let x = log_probabilities;
         let dim = class_dim(op, x.shape(), self.dim)?;
-        let target = target.to_indices(op)?;
-        let classes = Classes::new(op, x.shape(), dim, target, self.weight.as_ref(), self.ignore_index)?;
+        let target = indices(op, target)?;
+        let classes = SavedTargets::new(op, x.shape(), dim, target, self.weight.as_ref(), self.ignore_index)?;
         let split = x.shape().split_at_dim(dim);
         let loss = |position: usize| {
             classes.class(position).map_or(0.0, |class| {
@@ -110,18 +109,17 @@ impl<T: Float> NllLoss<T> {
                 -classes.weight_of(class).to_f64() * x.as_slice()[start + class * step].to_f64()
             })
         };
-        let denominator = classes.denominator();
+        let reduced = Reduced { reduction: self.reduction, denominator: classes.denominator() };
         let losses = (0..classes.target.len()).map(loss).collect();
-        let value = reduce(losses, classes.target.shape(), self.reduction, denominator)?;
-        let rule = Nll { classes, denominator, reduction: self.reduction, shape: x.shape().clone(), dim };
+        let value = reduced.value(losses, classes.target.shape())?;
+        let rule = Nll { classes, reduced, shape: x.shape().clone(), dim };
         Ok(Step::new(rule).input(x).record(value))
     }
 }
 
 struct Nll<T: Float> {
-    classes: Classes<T>,
-    denominator: f64,
-    reduction: Reduction,
+    classes: SavedTargets<T>,
+    reduced: Reduced,
     shape: Shape,
     dim: usize,
 }
@@ -131,16 +129,16 @@ impl<T: Float> Backward<T> for Nll<T> {
         "NllLoss"
     }
     fn formula(&self) -> &'static str {
-        match self.reduction {
-            Reduction::None => "yᵢ = −xᵢ[target]",
+        match self.reduced.reduction {
+            Reduction::Unreduced => "yᵢ = −xᵢ[target]",
             Reduction::Sum => "y = Σᵢ −xᵢ[target]",
             Reduction::Mean => "y = mean of −xᵢ[target]",
         }
     }
     fn backward(&self, _step: StepContext<T>, grad: Tensor<T>) -> Result<Gradients> {
         let classes = &self.classes;
-        let upstream = upstream_of_positions(&grad, self.reduction, self.denominator)?;
-        // The factor of each position, and a class that exists even where the position is ignored.
+        let upstream = self.reduced.upstream(&grad)?;
+        // An ignored position needs a class that exists: 0, with the factor 0.
         let class = |position: usize| classes.class(position);
         let positions = || 0..classes.target.len();
         let factors =

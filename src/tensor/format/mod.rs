@@ -1,11 +1,10 @@
 //! Printing: `{}` as PyTorch prints a tensor, `{:?}` on one short line.
 //!
-//! PyTorch's text comes about in four steps, one file or function each:
+//! The text is made in four steps, one file or function each:
 //!
 //! 1. [`layout`]: which elements are shown. All of them up to 1000; beyond that only the first and the
 //!    last three along every dim that is longer than six.
-//! 2. [`numbers`]: one notation and one width for all elements that are *shown*. Those left out
-//!    have no say.
+//! 2. [`numbers`]: one notation and one width for all elements. Only those that are *shown* decide on them.
 //! 3. [`layout`] again: brackets, lines of at most 80 characters, blank lines between matrices.
 //! 4. [`finish`]: what else there is to say (`dtype=f64`, `requires_grad=True`), on the last line or
 //!    on one of its own.
