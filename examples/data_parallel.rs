@@ -169,8 +169,8 @@ fn step(
     Ok(total.loss.mul(scale)?.item()?)
 }
 
-/// Forward and backward over one shard. The thread has a graph of its own, and `grad` returns gradients of its own.
-/// `backward` would add them to the parameters, in the order in which the threads happen to finish.
+/// Forward and backward over one shard, with a graph of the thread's own. `grad` returns the gradients; `backward`
+/// would add them to the parameters, in the order in which the threads happen to finish.
 fn contribution(model: &Mlp, shard: &Shard) -> Result<Contribution> {
     let sum = CrossEntropyLoss::new().reduction(Reduction::Sum);
     let loss = sum.forward(&model.forward(&shard.inputs)?, &shard.labels)?;

@@ -235,7 +235,7 @@ fn draw_history(out: &Path, history: &[Epoch], raw: &Epoch) -> support::Result<P
 /// The inputs have three dims, but adding one number to all three logits changes no probability. So the
 /// picture looks along that direction, (1, 1, 1), and shows the differences from x2. The trained model may
 /// still depend a little on the mean of the three logits. The regions are its decisions at the average of
-/// that mean, and the subtitle says how many samples they are right for.
+/// that mean, and the subtitle says for how many samples the model decides the same.
 fn draw_regions(out: &Path, model: &Linear, test: &Data, predictions: &Indices) -> support::Result<PathBuf> {
     let mean = test.inputs.mean(..)?.item()?;
     let on_plane =
