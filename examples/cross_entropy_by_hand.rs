@@ -1,5 +1,5 @@
 //! Cross entropy in the order in which a tutorial tells it, beside the fused loss: scores, probabilities,
-//! the right one, its logarithm, the mean; then the gradients, by hand and by machine.
+//! the probability of the right class, its logarithm, the mean; then the gradients, by hand and by machine.
 //!
 //! ```text
 //! cargo run --release --example cross_entropy_by_hand
@@ -121,7 +121,7 @@ fn run(options: &Options) -> support::Result<()> {
     Ok(())
 }
 
-/// The gradient that a backward pass has left, which the next one is not to be added to.
+/// Takes the gradient out of a leaf, so that the next backward does not add to it.
 fn gradient(leaf: &Tensor) -> support::Result<Tensor> {
     let gradient = leaf.grad().ok_or("backward leaves a gradient")?;
     leaf.zero_grad();

@@ -1,4 +1,4 @@
-//! An operation of one's own: its formula, its derivative, and the check that the two belong together.
+//! A custom operation: its formula, its derivative, and the check that the one is the derivative of the other.
 //!
 //! ```text
 //! cargo run --release --example custom_op
@@ -59,8 +59,8 @@ impl<T: Float> Backward<T> for LogCosh {
     }
 
     fn backward(&self, step: StepContext<T>, grad: Tensor<T>) -> Result<Gradients> {
-        // Written with operations of tensors: where the gradient is itself recorded, so are these, and
-        // derivatives of any order come with them.
+        // Operations on tensors are recorded when the gradient itself is (`create_graph`), so this rule also
+        // gives the higher derivatives.
         Ok(grad.mul(&step.input(0)?.tanh()?)?.into())
     }
 }
@@ -150,12 +150,12 @@ fn draw(path: &Path) -> support::Result<()> {
     let panel = Panel {
         y_label: "value".into(),
         y_range: (0.0, 3.5),
-        logarithmic: false,
         lines: vec![
-            line("ln cosh x: like x²/2,\nthen like x - ln 2\n ", chart::BLUE, &y),
-            line("its slope, tanh x\n ", chart::ORANGE, &slope),
-            line("its curvature,\n1 - tanh² x", chart::GREEN, &curvature),
+            line("ln cosh x: like x²/2,\nthen like x − ln 2", chart::BLUE, &y),
+            line("its slope, tanh x", chart::ORANGE, &slope),
+            line("its curvature,\n1 − tanh² x", chart::GREEN, &curvature),
         ],
+        ..Panel::default()
     };
-    chart::curves(path, "An operation of one's own", "x", &[panel])
+    chart::curves(path, &["A custom operation with its derivatives"], "x", &[panel])
 }

@@ -44,7 +44,7 @@ struct Options {
     out: PathBuf,
 }
 
-/// The batch is cut into so many parts, whatever the number of threads.
+/// How many parts the batch is cut into, whatever the number of threads.
 const SHARDS: usize = 8;
 const FEATURES: usize = 64;
 const CLASSES: usize = 10;
@@ -75,7 +75,7 @@ struct Shard {
     labels: Indices,
 }
 
-/// What a shard has to say: its sum of losses, and the gradient of that by each parameter.
+/// The result of a shard: the sum of its losses, and the gradient of that sum with respect to each parameter.
 struct Contribution {
     loss: Tensor,
     gradients: Vec<Tensor>,
@@ -127,7 +127,7 @@ fn run(options: &Options) -> support::Result<()> {
     if identical { Ok(()) } else { Err("the bits depend on the number of threads".into()) }
 }
 
-/// One step of training: the shards' gradients on so many threads, added in the shards' order.
+/// One step of training: the gradients of the shards, computed on several threads and added in the shards' order.
 fn step(
     model: &mut Mlp,
     optimizer: &mut Sgd,
@@ -169,8 +169,8 @@ fn step(
     Ok(total.loss.mul(scale)?.item()?)
 }
 
-/// Forward and backward over one shard. The graph is this thread's own, and so are the gradients: `grad` returns
-/// them, where `backward` would add them to the parameters, in the order in which the threads happen to finish.
+/// Forward and backward over one shard, with a graph of the thread's own. `grad` returns the gradients; `backward`
+/// would add them to the parameters, in the order in which the threads happen to finish.
 fn contribution(model: &Mlp, shard: &Shard) -> Result<Contribution> {
     let sum = CrossEntropyLoss::new().reduction(Reduction::Sum);
     let loss = sum.forward(&model.forward(&shard.inputs)?, &shard.labels)?;
@@ -194,7 +194,7 @@ fn make_shards(batch: usize, seed: u64) -> Result<Vec<Shard>> {
     (0..SHARDS).map(shard).collect()
 }
 
-/// The losses of the first and the last number of threads, the second one dashed over the first.
+/// The losses with the first and with the last number of threads; the second curve is dashed, over the first.
 fn draw(path: &Path, threads: &[u64], curves: &[Vec<f32>]) -> support::Result<()> {
     let line = |place: usize, colour, dashed| {
         let points = curves[place].iter().enumerate().map(|(step, &loss)| (step as f64, f64::from(loss)));
@@ -202,20 +202,20 @@ fn draw(path: &Path, threads: &[u64], curves: &[Vec<f32>]) -> support::Result<()
             1 => "1 thread".to_string(),
             several => format!("{several} threads"),
         };
-        Line { name: format!("the loss on\n{threads}\n "), colour, dashed, points: points.collect() }
+        Line { name: format!("the loss on\n{threads}"), colour, dashed, points: points.collect() }
     };
     let highest = curves.iter().flatten().fold(0.0, |highest: f32, &loss| highest.max(loss));
     let panel = Panel {
         y_label: "cross entropy (nats)".into(),
         y_range: (0.0, 1.1 * f64::from(highest)),
-        logarithmic: false,
         lines: vec![line(0, chart::BLUE, false), line(curves.len() - 1, chart::ORANGE, true)],
+        ..Panel::default()
     };
-    chart::curves(path, "The same bits for any number of threads", "step", &[panel])
+    chart::curves(path, &["The same bits for any number of threads"], "step", &[panel])
 }
 
-/// A number that any change of any bit of any parameter would change, but for a chance of one in 2^64 (the hash
-/// of Fowler, Noll and Vo over the bits).
+/// A hash of all bits of all parameters, after Fowler, Noll and Vo: two models with the same hash are almost surely
+/// the same.
 fn fingerprint(model: &Mlp) -> u64 {
     let parameters = model.named_parameters();
     let bits = parameters.iter().flat_map(|(_, parameter)| parameter.as_slice()).map(|value| value.to_bits());

@@ -5,9 +5,9 @@
 //! cargo run --release --example digits -- --folds 5    # every image is a test image once
 //! ```
 //!
-//! Training images are moved by a pixel now and then, anew in every epoch: what a digit is does not depend
-//! on that, and the network need not find out by itself. The length of the training and all other choices
-//! are fixed beforehand: the test images of a run have no say in it.
+//! In every epoch, the training images are shifted at random, by a pixel at most: a digit is the same digit a
+//! pixel further. The number of epochs and all other choices are fixed before a run: nothing is chosen by
+//! a look at its test images.
 
 mod support;
 
@@ -133,8 +133,8 @@ fn run(options: &Options) -> support::Result<()> {
 
 // ---- The model and its training ----------------------------------------------------------------
 
-/// Three convolutions, each followed by what is not linear; the image shrinks from 8x8 to 4x4 to 2x2
-/// pixels while its channels grow in number, and a linear layer reads the digit off what is left.
+/// Three convolutions, each followed by a ReLU. The image shrinks from 8x8 to 4x4 to 2x2 pixels while the
+/// number of its channels grows; a linear layer turns the last of them into a score for each digit.
 fn network(rng: &mut ChaCha8Rng) -> tapegrad::Result<Sequential> {
     let same_size = Conv2dOptions::new().padding(1);
     Ok(Sequential::new()
@@ -164,7 +164,7 @@ impl Training {
         Training { optimizer: AdamW::new(LEARNING_RATE), schedule, step: 0 }
     }
 
-    /// Shows every image once, in random order and moved at random.
+    /// Trains on every image once, in random order and shifted at random.
     fn epoch(
         &mut self,
         model: &mut Sequential,
@@ -174,7 +174,7 @@ impl Training {
     ) -> support::Result<()> {
         model.train();
         for rows in Batches::shuffled(images.len(), BATCH, rng)? {
-            let batch = images.select(&rows)?.moved(rng)?;
+            let batch = images.select(&rows)?.shifted(rng)?;
             self.optimizer.set_learning_rate(self.schedule.at(self.step));
             model.zero_grad();
             model.forward(&batch.images)?.cross_entropy(&batch.labels)?.backward()?;
@@ -213,8 +213,8 @@ impl Data {
         Ok(Data { images, labels })
     }
 
-    /// Two images in five moved up or down by a pixel, and two in five to a side; what comes in is blank.
-    fn moved(mut self, rng: &mut ChaCha8Rng) -> tapegrad::Result<Self> {
+    /// Shifts two images in five up or down by a pixel, and two in five to a side. Pixels that come in are blank.
+    fn shifted(mut self, rng: &mut ChaCha8Rng) -> tapegrad::Result<Self> {
         for image in self.images.as_mut_slice()?.chunks_exact_mut(PIXELS) {
             let [down, right] = [(); 2].map(|()| [-1, 0, 0, 0, 1].choose(rng).copied().unwrap_or(0));
             let old: [f32; PIXELS] = std::array::from_fn(|i| image[i]);
@@ -258,7 +258,7 @@ struct Epoch {
     test: Score,
 }
 
-/// What has become of one network.
+/// How the training of one network went, and what it then predicts.
 struct Outcome {
     history: Vec<Epoch>,
     test: Data,
@@ -293,7 +293,7 @@ fn draw_history(out: &Path, outcomes: &[Outcome]) -> support::Result<PathBuf> {
             curve("training set", chart::BLUE, &|epoch| value(&epoch.train)),
             curve("test set", chart::ORANGE, &|epoch| value(&epoch.test)),
         ];
-        Panel { y_label: y_label.into(), y_range: (0.0, 1.0), logarithmic: false, lines }
+        Panel { y_label: y_label.into(), y_range: (0.0, 1.0), lines, ..Panel::default() }
     };
     let mut loss = panel("cross entropy (nats)", |score| score.loss);
     let values = || loss.lines.iter().flat_map(|line| &line.points).map(|point| point.1);
@@ -302,10 +302,9 @@ fn draw_history(out: &Path, outcomes: &[Outcome]) -> support::Result<PathBuf> {
         values().fold((f64::MAX, f64::MIN), |(low, high), loss| (low.min(loss), high.max(loss)));
     (loss.y_range, loss.logarithmic) = ((low.max(1e-9).log10().floor(), high.max(1e-9).log10().ceil()), true);
     let mut accuracy = panel("accuracy (%)", |score| 100.0 * score.accuracy);
-    // The first epochs say little; where the curves end up is what one wants to see.
+    // Where the curves end is of more interest than the first epochs, so the axis may leave those out.
     let last = |line: &Line| line.points[line.points.len() - 1].1;
     let floor = if accuracy.lines.iter().map(last).fold(100.0, f64::min) > 95.0 { 90.0 } else { 0.0 };
-    accuracy.lines.iter_mut().for_each(|line| line.points.retain(|point| point.1 >= floor));
     accuracy.y_range = (floor, 100.0);
 
     let path = out.join("training.svg");
@@ -313,7 +312,7 @@ fn draw_history(out: &Path, outcomes: &[Outcome]) -> support::Result<PathBuf> {
         1 => "Learning to read digits".to_string(),
         count => format!("Learning to read digits: the mean of {count} networks"),
     };
-    chart::curves(&path, &title, "epoch (0: untrained)", &[loss, accuracy])?;
+    chart::curves(&path, &[&title], "epoch (0: untrained)", &[loss, accuracy])?;
     Ok(path)
 }
 

@@ -109,10 +109,10 @@ fn run(options: &Options) -> support::Result<()> {
     }
     let means: Vec<f64> = found[..4].iter().map(|row| row.iter().sum::<f64>() / 3.0).collect();
     println!(
-        "Only differences between classes matter to the intercepts, so both have been shifted to a class"
+        "Only differences between intercepts matter, so both programs' intercepts are shifted to a mean of 0."
     );
     println!(
-        "mean of 0. The penalty does that to the weights by itself: theirs are at most {:.1e}.\n",
+        "The penalty does the same to the weights: the means over the classes are at most {:.1e}.\n",
         largest(&means)
     );
 
@@ -134,8 +134,8 @@ fn run(options: &Options) -> support::Result<()> {
     }
 }
 
-/// Solves H s = g for the step s that Newton's method takes back: the one that leads to the bottom of
-/// the parabola that the objective looks like from here.
+/// Solves H s = g, with the gradient g and the Hessian H. Newton's method subtracts the step s, which leads
+/// to the minimum of the parabola that approximates the objective around here.
 fn newton_direction(gradient: &Tensor<f64>, theta: &Tensor<f64>) -> support::Result<Tensor<f64>> {
     // Row i of the Hessian H is the gradient of entry i of the gradient.
     let keep_graph = GradOptions::new().retain_graph(true);
@@ -144,8 +144,9 @@ fn newton_direction(gradient: &Tensor<f64>, theta: &Tensor<f64>) -> support::Res
         let row = grad(&[&gradient.select(0, i as isize)?], &[theta], &keep_graph)?.remove(0);
         hessian.push(row.to_vec());
     }
-    // Raising all intercepts alike changes nothing: in that direction there is no slope, and no
-    // curvature to divide it by. Some curvature put there leaves the solution with no part of it.
+    // Raising all intercepts by the same number changes nothing: in that direction the slope and the
+    // curvature are 0, so H is singular. With some curvature added there, the step has no part in that
+    // direction, and is the same in all others.
     for row in &mut hessian[WEIGHTS..] {
         row[WEIGHTS..].iter_mut().for_each(|entry| *entry += 1.0);
     }
@@ -153,7 +154,7 @@ fn newton_direction(gradient: &Tensor<f64>, theta: &Tensor<f64>) -> support::Res
     Ok(Tensor::from(step))
 }
 
-/// Newton's step, halved until it leads downhill. That is at once, except when the start was bad.
+/// Newton's step, halved until the objective falls. Only the first steps after a bad start need that.
 fn descend(
     theta: &Tensor<f64>,
     direction: &Tensor<f64>,
@@ -230,10 +231,13 @@ fn draw_regions(
     let path = out.join("regions.svg");
     let subtitle = [
         format!(
-            "The shades are the decisions for mean sepals ({:.2} cm by {:.2} cm); with their own",
+            "The shades are the decisions for sepals of mean size ({:.2} cm by {:.2} cm).",
             means[0], means[1]
         ),
-        format!("sepals, {agreement} of the {} flowers are decided as the shade behind them.", points.len()),
+        format!(
+            "For {agreement} of the {} flowers, the model decides as the shade behind them says.",
+            points.len()
+        ),
     ];
     let picture = Regions {
         title: &["What softmax regression decides", &subtitle[0], &subtitle[1]],

@@ -7,7 +7,7 @@
 //! From the last few letters the model predicts the next one: each letter is looked up in a table of
 //! vectors, and two layers turn the vectors into scores for the 26 letters and the end of the word. The
 //! table is learnt with the rest (Bengio et al., "A neural probabilistic language model", JMLR 3, 2003).
-//! Drawing letter after letter from the predicted probabilities makes words that nobody has heard.
+//! Drawing one letter after the other from the predicted probabilities makes new words.
 
 mod support;
 
@@ -88,7 +88,7 @@ impl NextLetter {
         self.forward(&samples.contexts)?.cross_entropy(&samples.next)
     }
 
-    /// A word, letter by letter as the probabilities have it.
+    /// A word whose letters are drawn, one after the other, from the predicted probabilities.
     fn word(&self, rng: &mut impl Rng) -> tapegrad::Result<String> {
         no_grad(|| {
             let (mut context, mut word) = ([END; CONTEXT], String::new());
@@ -99,7 +99,7 @@ impl NextLetter {
                     left -= probability;
                     left < 0.0
                 });
-                let next = chosen.unwrap_or(0) as i64; // rounding may leave a hair of probability over
+                let next = chosen.unwrap_or(0) as i64; // the rounded sum may be less than 1
                 if next == END {
                     break;
                 }
@@ -136,7 +136,7 @@ fn run(options: &Options) -> support::Result<()> {
     );
     let (uniform, pairs) = ((SYMBOLS as f64).ln(), loss_of_pairs(&train, &test));
     println!("cross entropy per letter, in nats:");
-    println!("  {uniform:.4}  all symbols alike: ln {SYMBOLS}");
+    println!("  {uniform:.4}  all symbols equally likely: ln {SYMBOLS}");
     println!("  {pairs:.4}  pairs of letters, counted in the training words\n");
 
     let epochs = options.epochs.unwrap_or(if options.quick { 1 } else { 12 });
@@ -231,8 +231,8 @@ impl Samples {
     }
 }
 
-/// The cross entropy of the test letters if each follows the one before it as often as in the training
-/// words, where every pair counts once more than it was seen.
+/// The cross entropy of the test letters when each is predicted from the one before it, by how often the
+/// two follow each other in the training words. Every count starts at 1, so that no probability is 0.
 fn loss_of_pairs(train: &Samples, test: &Samples) -> f64 {
     let mut counts = [[1.0; SYMBOLS]; SYMBOLS];
     train.pairs().for_each(|(last, next)| counts[last][next] += 1.0);
@@ -258,15 +258,15 @@ fn draw_history(out: &Path, history: &[(f64, f64)], uniform: f64, pairs: f64) ->
     let panel = Panel {
         y_label: "cross entropy per letter (nats)".into(),
         y_range: (1.6, 3.4),
-        logarithmic: false,
         lines: vec![
-            curve("all symbols alike\n ", chart::GREY, true, &|_| uniform),
-            curve("pairs of letters,\ncounted\n ", chart::ORANGE, true, &|_| pairs),
-            curve("training words\n ", chart::BLUE, false, &|epoch| at(epoch, &|losses| losses.0)),
+            curve("all symbols\nequally likely", chart::GREY, true, &|_| uniform),
+            curve("pairs of letters,\ncounted", chart::ORANGE, true, &|_| pairs),
+            curve("training words", chart::BLUE, false, &|epoch| at(epoch, &|losses| losses.0)),
             curve("test words", chart::GREEN, false, &|epoch| at(epoch, &|losses| losses.1)),
         ],
+        ..Panel::default()
     };
     let path = out.join("training.svg");
-    chart::curves(&path, "Learning to spell", "epoch", &[panel])?;
+    chart::curves(&path, &["Learning to spell"], "epoch", &[panel])?;
     Ok(path)
 }

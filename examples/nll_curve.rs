@@ -5,9 +5,9 @@
 //! cargo run --release --example nll_curve
 //! ```
 //!
-//! One sample, two classes; p is the probability that the model gives to the right one. Training asks of a
-//! loss in which direction, and how urgently, p should move. The slope of -ln p always has an answer.
-//! Accuracy is flat on both sides of a jump: its slope is 0, and there is nothing to follow.
+//! One sample, two classes; p is the probability that the model gives to the right one. Training follows the
+//! slope of the loss. The slope of -ln p is never 0, and it is the steeper the smaller p is. Accuracy is flat
+//! on both sides of a jump: its slope is 0, so there is nothing to follow.
 
 mod support;
 
@@ -33,7 +33,7 @@ struct Options {
 
 /// The probabilities of the table.
 const MARKED: [f64; 5] = [0.05, 0.2, 0.4, 0.7, 0.95];
-/// How far to either side accuracy is asked, to tell its slope.
+/// The slope of accuracy is measured from this far on either side.
 const STEP: f64 = 1e-3;
 
 fn main() -> ExitCode {
@@ -55,10 +55,8 @@ fn run(options: &Options) -> support::Result<()> {
             accuracy_slopes[place]
         );
     }
-    println!(
-        "\nThe slope of -ln p is -1/p: it always says that p should grow, and the more urgently the smaller p is."
-    );
-    println!("The slope of accuracy is 0 wherever there is one: it never says anything.\n");
+    println!("\nThe slope of -ln p is -1/p: it is never 0, and the smaller p is, the harder it pulls p up.");
+    println!("The slope of accuracy is 0 wherever there is one: it pulls nowhere.\n");
 
     let path = options.out.join("nll_curve.svg");
     draw(&path)?;
@@ -90,7 +88,7 @@ fn accuracies(p: &[f64]) -> support::Result<Vec<f64>> {
     p.iter().map(|&p| Ok(accuracy(&Tensor::from([[p, 1.0 - p]]), [0])?)).collect()
 }
 
-/// Accuracy has no rule to differentiate it; its slope is what it gains from a small step.
+/// The slope of accuracy, which has no rule to differentiate it, by finite differences.
 fn accuracy_slopes(p: &[f64]) -> support::Result<Vec<f64>> {
     let moved = |step: f64| accuracies(&p.iter().map(|p| p + step).collect::<Vec<_>>());
     let (up, down) = (moved(STEP)?, moved(-STEP)?);
@@ -104,7 +102,7 @@ fn draw(path: &Path) -> support::Result<()> {
         let points = p.iter().copied().zip(values.iter().copied()).collect();
         Line { name: name.into(), colour, dashed: false, points }
     };
-    // Two lines, because there is none across the jump.
+    // A line on each side of the jump, and none across it.
     let jump = p.partition_point(|&p| p < 0.5 - STEP);
     let beyond = p.partition_point(|&p| p < 0.5 + STEP);
     let sides = [&p[..jump], &p[beyond..]];
@@ -115,15 +113,15 @@ fn draw(path: &Path) -> support::Result<()> {
     };
     let percent = |p: &[f64]| Ok(accuracies(p)?.iter().map(|accuracy| 100.0 * accuracy).collect());
     let panel =
-        |y_label: &str, y_range, lines| Panel { y_label: y_label.into(), y_range, logarithmic: false, lines };
+        |y_label: &str, y_range, lines| Panel { y_label: y_label.into(), y_range, lines, ..Panel::default() };
 
     let mut both = vec![line(
-        "slope of the loss, −1/p:\nup, it always says; the\nsmaller p, the louder",
+        "slope of the loss, −1/p:\nnever 0, and steeper\nwhere p is small",
         chart::BLUE,
         &p,
         &slopes,
     )];
-    both.extend(of_sides(["slope of the accuracy,\n0: it says nothing", ""], &accuracy_slopes)?);
+    both.extend(of_sides(["slope of the accuracy,\n0 wherever there is one", ""], &accuracy_slopes)?);
     let panels = [
         panel("the loss (nats)", (0.0, 3.2), vec![line("the loss, −ln p", chart::BLUE, &p, &losses)]),
         panel(
@@ -133,5 +131,10 @@ fn draw(path: &Path) -> support::Result<()> {
         ),
         panel("slope", (-21.0, 1.5), both),
     ];
-    chart::curves(path, "Why not use accuracy as the loss?", "p, the probability of the right class", &panels)
+    chart::curves(
+        path,
+        &["Why not use accuracy as the loss?"],
+        "p, the probability of the right class",
+        &panels,
+    )
 }

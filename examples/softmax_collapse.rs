@@ -6,15 +6,15 @@
 //! ```
 //!
 //! A network with one hidden layer learns addition modulo 53 in f32, without weight decay. Once it is right
-//! everywhere it grows ever more confident. The plain formula for the loss,
+//! everywhere, it becomes more and more confident. The plain formula for the loss is
 //!
 //! ```text
 //! -ln p = ln(1 + e^-d + ..) - 0
 //! ```
 //!
-//! with d the lead of the right score, then rounds 1 + e^-d to 1 as soon as the other terms are below 6e-8: the
-//! loss of such a sample is exactly 0, and so is the gradient of its right score, 1 - p. Two networks
-//! from the same start are trained here, one with the plain formula and one with this crate's.
+//! where d is the lead of the right score. As soon as the terms after the 1 are below 6e-8 together, f32 rounds
+//! the sum to 1. The loss of such a sample is then exactly 0, and so is the gradient of its right score,
+//! p - 1. Two networks are trained here from the same start, one with the plain formula and one with this crate's.
 
 mod support;
 
@@ -118,7 +118,7 @@ impl Pairs {
 
 // ---- Training ----------------------------------------------------------------------------------
 
-/// What a network is like after some epochs.
+/// What is measured of a network after some epochs.
 struct Point {
     epoch: u64,
     /// The mean loss, without the rounding.
@@ -132,7 +132,7 @@ struct Point {
 
 fn train(formula: Formula, options: &Options, pairs: &Pairs, epochs: u64) -> support::Result<Vec<Point>> {
     let mut network = Network::new(if options.quick { 32 } else { 128 }, options.seed)?;
-    // Adam's usual ε, 1e-8, would stop both networks by itself when the gradients have become as small.
+    // Adam's usual ε of 1e-8 would stop both networks once the gradients are that small.
     let mut optimizer = Adam::new(if options.quick { 0.02 } else { 0.01 }).betas(0.9, 0.9).eps(1e-20);
     let mut points = Vec::new();
     let bar = progress(epochs, "epochs");
@@ -201,7 +201,7 @@ fn run(options: &Options) -> support::Result<()> {
         };
         println!("  {:>5}   {}    {}", a.epoch, columns(a), columns(b));
     }
-    println!("\nmean loss: the exact one, which the plain formula would round");
+    println!("\nmean loss: computed without the rounding of the plain formula");
 
     let path = options.out.join("softmax_collapse.svg");
     draw(&path, &plain, &ours)?;
@@ -226,9 +226,9 @@ fn draw(path: &Path, plain: &[Point], ours: &[Point]) -> support::Result<()> {
     let lowest = plain.iter().chain(ours).map(|point| point.loss).fold(f64::INFINITY, f64::min);
     let panels = [
         Panel {
+            title: "Samples whose right score gets a gradient of exactly 0",
             y_label: "share (%)".into(),
             y_range: (-5.0, 105.0),
-            logarithmic: false,
             lines: vec![
                 line("plain formula, on the\nnetwork that it trains", chart::ORANGE, false, plain, &|p| {
                     100.0 * p.zero_plain
@@ -238,9 +238,11 @@ fn draw(path: &Path, plain: &[Point], ours: &[Point]) -> support::Result<()> {
                 }),
                 line("ours, on either network", chart::BLUE, false, &either, &|p| 100.0 * p.zero_ours),
             ],
+            ..Panel::default()
         },
         Panel {
-            y_label: "exact mean loss (nats)".into(),
+            title: "The mean loss, computed without the rounding",
+            y_label: "mean loss (nats)".into(),
             y_range: (lowest.log10().floor(), 1.0),
             logarithmic: true,
             lines: vec![
@@ -249,5 +251,6 @@ fn draw(path: &Path, plain: &[Point], ours: &[Point]) -> support::Result<()> {
             ],
         },
     ];
-    chart::curves(path, "Samples whose right score gets a gradient of exactly 0", "epoch", &panels)
+    let title = ["Softmax collapse: two networks from the same start"];
+    chart::curves(path, &title, "epoch", &panels)
 }

@@ -7,24 +7,28 @@
 //!
 //! The inputs are themselves scores (logits) for the three classes, and their argmax is right in 80 % of
 //! the samples. Where it is right, the top score exceeds the largest magnitude of the row by up to 4
-//! nats; where it is wrong, by less than 0.1. The classifier learns how far the scores are to be
-//! trusted: its accuracy cannot be much better than theirs, but its loss can.
+//! nats; where it is wrong, by less than 0.1. The classifier learns how far the scores can be trusted:
+//! its accuracy cannot be much better than theirs, but its loss can.
 
 mod support;
 
 use clap::Parser;
+use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
-use rand::{Rng, SeedableRng, seq::SliceRandom};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use support::chart::{self, Line, Panel, Regions};
 use support::report::{ConfusionMatrix, finish, progress};
-use tapegrad::data::make_classification_logits;
+use tapegrad::data::{Batches, make_classification_logits, train_test_split};
+use tapegrad::nn::{Linear, Module, Parameters};
+use tapegrad::optim::{Optimizer, Sgd};
 use tapegrad::{Indices, Tensor, accuracy, no_grad};
 
 /// How often the argmax of the raw logits is the label, and by how much it then wins at most.
 const PCT_CORRECT: f64 = 0.8;
 const CONFIDENCE: f64 = 4.0;
+/// The part of the samples that is kept for the test.
+const TEST_SHARE: f64 = 0.2;
 const BATCH: usize = 32;
 const CLASSES: [&str; 3] = ["class 0", "class 1", "class 2"];
 
@@ -39,7 +43,7 @@ struct Options {
     epochs: Option<u64>,
     /// Length of a step, as a multiple of the gradient
     #[arg(long, default_value = "0.002", value_parser = positive)]
-    learning_rate: f32,
+    learning_rate: f64,
     /// Where the random numbers start; the same seed gives the same results, bit for bit
     #[arg(long, default_value_t = 42)]
     seed: u64,
@@ -51,8 +55,8 @@ struct Options {
     out: PathBuf,
 }
 
-fn positive(text: &str) -> Result<f32, String> {
-    match text.parse::<f32>() {
+fn positive(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
         Ok(number) if number > 0.0 && number.is_finite() => Ok(number),
         Ok(_) => Err("must be a finite number above 0".into()),
         Err(error) => Err(error.to_string()),
@@ -68,21 +72,22 @@ fn run(options: &Options) -> support::Result<()> {
     let epochs = options.epochs.unwrap_or(if options.quick { 20 } else { 30 });
     let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
 
-    // Rows are independent of each other, so the last fifth is as good a test set as any.
-    let data = Data::make(samples, &mut rng)?;
-    let (train, test) = (data.rows(0..samples * 4 / 5)?, data.rows(samples * 4 / 5..samples)?);
+    let (inputs, labels) = make_classification_logits(&mut rng, 3, samples, PCT_CORRECT, CONFIDENCE)?;
+    let data = Data { inputs, labels };
+    let (train, test) = train_test_split(samples, TEST_SHARE, &mut rng)?;
+    let (train, test) = (data.select(&train)?, data.select(&test)?);
     println!("{} samples to train on, {} to test with, 3 classes\n", train.len(), test.len());
 
     // ---- Training ------------------------------------------------------------------------------
     let mut model = Linear::new(3, 3, &mut rng)?;
+    let mut optimizer = Sgd::new(options.learning_rate);
     let mut history = vec![Epoch { train: train.score(&model)?, test: test.score(&model)? }];
-    let mut order: Vec<i64> = (0..train.len() as i64).collect();
     let bar = progress(epochs, "epochs");
 
     for epoch in 1..=epochs {
-        order.shuffle(&mut rng);
-        for (step, rows) in order.chunks(BATCH).enumerate() {
-            let batch = train.select(rows)?;
+        for (step, rows) in Batches::shuffled(train.len(), BATCH, &mut rng)?.enumerate() {
+            let batch = train.select(&rows)?;
+            model.zero_grad();
             let loss = model.forward(&batch.inputs)?.cross_entropy(&batch.labels)?;
             if (epoch, step) == (1, 0) {
                 bar.suspend(|| {
@@ -90,7 +95,7 @@ fn run(options: &Options) -> support::Result<()> {
                 });
             }
             loss.backward()?;
-            model.descend(options.learning_rate)?;
+            optimizer.step(&mut model)?;
         }
 
         let scores = Epoch { train: train.score(&model)?, test: test.score(&model)? };
@@ -114,7 +119,8 @@ fn run(options: &Options) -> support::Result<()> {
     println!("raw logits: the inputs themselves taken as scores; the prediction is their argmax\n");
 
     println!("the learned scores of the inputs x0, x1, x2:");
-    for ((name, weight), bias) in CLASSES.iter().zip(model.weight.rows()).zip(model.bias.as_slice()) {
+    let biases = model.bias.iter().flat_map(Tensor::as_slice);
+    for ((name, weight), bias) in CLASSES.iter().zip(model.weight.rows()).zip(biases) {
         let [w0, w1, w2] = [weight[0], weight[1], weight[2]];
         println!("  {name}:  {w0:+.4} x0  {w1:+.4} x1  {w2:+.4} x2  {bias:+.4}");
     }
@@ -137,41 +143,6 @@ fn run(options: &Options) -> support::Result<()> {
     Ok(())
 }
 
-// ---- The model ---------------------------------------------------------------------------------
-
-/// y = x Wᵀ + b
-struct Linear {
-    weight: Tensor,
-    bias: Tensor,
-}
-
-impl Linear {
-    /// Random parameters, uniform in ±1/√inputs.
-    fn new(inputs: usize, outputs: usize, rng: &mut impl Rng) -> tapegrad::Result<Self> {
-        let bound = 1.0 / (inputs as f32).sqrt();
-        let mut uniform = |shape: &[usize]| -> tapegrad::Result<Tensor> {
-            Ok(Tensor::rand(shape, rng)?.mul(2.0 * bound)?.sub(bound)?.requires_grad())
-        };
-        Ok(Linear { weight: uniform(&[outputs, inputs])?, bias: uniform(&[outputs])? })
-    }
-
-    fn forward(&self, x: &Tensor) -> tapegrad::Result<Tensor> {
-        x.linear(&self.weight, &self.bias)
-    }
-
-    /// A step of gradient descent: parameter -= rate * gradient.
-    fn descend(&mut self, rate: f32) -> tapegrad::Result<()> {
-        for parameter in [&mut self.weight, &mut self.bias] {
-            if let Some(gradient) = parameter.grad() {
-                let values = parameter.as_mut_slice()?.iter_mut();
-                values.zip(gradient.as_slice()).for_each(|(value, slope)| *value -= rate * slope);
-            }
-            parameter.zero_grad();
-        }
-        Ok(())
-    }
-}
-
 // ---- The data ----------------------------------------------------------------------------------
 
 struct Data {
@@ -180,22 +151,12 @@ struct Data {
 }
 
 impl Data {
-    fn make(samples: usize, rng: &mut impl Rng) -> tapegrad::Result<Self> {
-        let (inputs, labels) = make_classification_logits(rng, 3, samples, PCT_CORRECT, CONFIDENCE)?;
-        Ok(Data { inputs, labels })
-    }
-
     fn len(&self) -> usize {
         self.labels.len()
     }
 
-    fn select(&self, rows: &[i64]) -> tapegrad::Result<Self> {
-        let labels = rows.iter().map(|&row| self.labels.as_slice()[row as usize]).collect::<Vec<_>>();
-        Ok(Data { inputs: self.inputs.index_select(0, rows)?, labels: Indices::new(labels)? })
-    }
-
-    fn rows(&self, range: std::ops::Range<usize>) -> tapegrad::Result<Self> {
-        self.select(&range.map(|row| row as i64).collect::<Vec<_>>())
+    fn select(&self, rows: &Indices) -> tapegrad::Result<Self> {
+        Ok(Data { inputs: self.inputs.index_select(0, rows)?, labels: self.labels.index_select(0, rows)? })
     }
 
     fn score(&self, model: &Linear) -> support::Result<Score> {
@@ -241,8 +202,9 @@ struct Epoch {
 
 // ---- Pictures ----------------------------------------------------------------------------------
 
+/// Where the curves settle they are close together, so the axes show those values; the first epochs lie outside.
 fn draw_history(out: &Path, history: &[Epoch], raw: &Epoch) -> support::Result<PathBuf> {
-    let panel = |y_label: &str, y_range, value: fn(&Score) -> f64| {
+    let panel = |y_label: &str, value: fn(&Score) -> f64| {
         let curve = |name: &str, colour, set: fn(&Epoch) -> &Score| {
             let points = history.iter().enumerate().map(|(epoch, scores)| (epoch as f64, value(set(scores))));
             Line { name: name.into(), colour, dashed: false, points: points.collect() }
@@ -255,28 +217,25 @@ fn draw_history(out: &Path, history: &[Epoch], raw: &Epoch) -> support::Result<P
             curve("training set", chart::BLUE, |e| &e.train),
             curve("test set", chart::ORANGE, |e| &e.test),
         ];
-        Panel { y_label: y_label.into(), y_range, logarithmic: false, lines }
+        let settled = |line: &Line| line.points[line.points.len() / 6..].to_vec();
+        let y_range = chart::padded(lines.iter().flat_map(settled).map(|point| point.1));
+        Panel { y_label: y_label.into(), y_range, lines, ..Panel::default() }
     };
-    let highest =
-        history.iter().map(|scores| scores.train.loss.max(scores.test.loss)).fold(raw.test.loss, f64::max);
     let panels = [
-        panel("cross entropy (nats)", (0.0, 1.05 * highest), |score| score.loss),
-        panel("accuracy (%)", (0.0, 100.0), |score| 100.0 * score.accuracy),
+        panel("cross entropy (nats)", |score| score.loss),
+        panel("accuracy (%)", |score| 100.0 * score.accuracy),
     ];
+    let start = format!("before training: {} on the test set", history[0].test.in_words());
+    let title = ["Training a linear classifier on three-class logits", &start];
     let path = out.join("training.svg");
-    chart::curves(
-        &path,
-        "Training a linear classifier on three-class logits",
-        "epoch (0: untrained)",
-        &panels,
-    )?;
+    chart::curves(&path, &title, "epoch", &panels)?;
     Ok(path)
 }
 
-/// The inputs have three dims, but adding one number to all three logits changes no probability that
-/// they stand for. The picture looks along that direction, (1, 1, 1): it shows the differences to x2.
-/// The trained model may take some notice of the mean logit all the same; the regions are those at its
-/// average, and the subtitle says how many decisions that gets right.
+/// The inputs have three dims, but adding one number to all three logits changes no probability. So the
+/// picture looks along that direction, (1, 1, 1), and shows the differences from x2. The trained model may
+/// still depend a little on the mean of the three logits. The regions are its decisions at the average of
+/// that mean, and the subtitle says for how many samples the model decides the same.
 fn draw_regions(out: &Path, model: &Linear, test: &Data, predictions: &Indices) -> support::Result<PathBuf> {
     let mean = test.inputs.mean(..)?.item()?;
     let on_plane =
@@ -292,17 +251,14 @@ fn draw_regions(out: &Path, model: &Linear, test: &Data, predictions: &Indices) 
     let agreement = chart::agreement(&scores, &points, predictions.as_slice());
 
     let path = out.join("regions.svg");
+    let average = format!("{mean:.2}").replace('-', "−");
     let subtitle = [
-        format!(
-            "{} test samples, projected along (1, 1, 1). The shades are the decisions at the mean",
-            points.len()
-        ),
-        format!(
-            "logit, {mean:.2}; at their own mean, {agreement} samples are decided as the shade behind them."
-        ),
+        format!("{} test samples, projected along (1, 1, 1).", points.len()),
+        format!("The shades are the decisions at the average logit, {average}."),
+        format!("For {agreement} of the samples, the model decides as the shade behind them says."),
     ];
     let picture = Regions {
-        title: &["What the trained classifier decides", &subtitle[0], &subtitle[1]],
+        title: &["What the trained classifier decides", &subtitle[0], &subtitle[1], &subtitle[2]],
         axes: ("x₀ − x₂ (nats)", "x₁ − x₂ (nats)"),
         classes: &CLASSES,
         scores: &scores,

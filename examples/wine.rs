@@ -5,8 +5,8 @@
 //! cargo run --release --example wine
 //! ```
 //!
-//! Example `iris` does the same by Newton's method, which computes the curvature. L-BFGS needs nothing but
-//! gradients and learns the curvature on the way: no step costs more than one pass forward and back.
+//! Example `iris` does the same by Newton's method, which computes the curvature. L-BFGS needs only gradients,
+//! and estimates the curvature from their changes.
 
 mod support;
 
@@ -68,7 +68,7 @@ fn run(options: &Options) -> support::Result<()> {
         model.parameter_count()
     );
 
-    // What the minimiser cannot know: how far from scikit-learn's coefficients each evaluation was.
+    // How far each evaluation is from scikit-learn's coefficients. The minimizer itself does not know them.
     let mut differences = Vec::new();
     let tolerance = if options.quick { 1e-9 } else { 1e-12 };
     let minimum = Lbfgs::new().tolerance(tolerance).max_evaluations(200).minimize(&mut model, |model| {
@@ -93,8 +93,10 @@ fn run(options: &Options) -> support::Result<()> {
     for (name, row) in wines.names.iter().map(String::as_str).chain(["intercept"]).zip(found.rows()) {
         println!("{name:<28}{}", row.iter().map(|entry| format!("{entry:>12.6}")).collect::<String>());
     }
-    println!("\nMeasurements are in units of their standard deviations. Only differences between cultivars");
-    println!("matter to the intercepts, so that they have been shifted to a mean of 0.\n");
+    println!(
+        "\nThe measurements are in units of their standard deviations. Only differences between intercepts"
+    );
+    println!("matter, so they are shifted to a mean of 0.\n");
 
     let logits = no_grad(|| model.forward(&wines.standardized))?;
     let predictions = logits.argmax(1)?;
@@ -186,9 +188,9 @@ fn draw_regions(
 
     let path = out.join("regions.svg");
     let subtitle = [
-        "The shades are the decisions where all other measurements are at their mean;".to_string(),
+        "The shades are the decisions where all other measurements are at their mean.".to_string(),
         format!(
-            "with their own, {agreement} of the {} wines are decided as the shade behind them.",
+            "For {agreement} of the {} wines, the model decides as the shade behind them says.",
             points.len()
         ),
     ];

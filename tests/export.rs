@@ -171,8 +171,13 @@ fn the_picture_has_every_fact_of_every_step() -> Result<()> {
     let svg = tape.to_svg();
     assert!(svg.starts_with("<svg xmlns=\"http://www.w3.org/2000/svg\" ") && svg.ends_with("</svg>\n"));
     assert_eq!(
-        texts(&svg)[5..],
+        texts(&svg),
         [
+            "step",
+            "formula",
+            "shape",
+            "values",
+            "|gradient|",
             "forward ↓",
             "↑ backward",
             "%0 logits = leaf",
@@ -192,22 +197,27 @@ fn the_picture_has_every_fact_of_every_step() -> Result<()> {
             "%3 Log(%2)",
             "y = ln x",
             "[2, 1]",
-            "-0.4076 .. -0.09492",
+            "−0.4076 .. −0.09492",
             "0.7071",
             "%4 Mean(%3)",
             "y = Σ xᵢ / n",
             "[]",
-            "-0.2513",
+            "−0.2513",
             "1",
             "%5 Neg(%4)",
             "y = −x",
             "[]",
             "0.2513",
             "1",
+            "logarithmic scale",
+            "10⁻⁴",
+            "1",
+            "10⁴",
         ]
     );
     assert_eq!(svg.matches("class=\"bar\"").count(), 6);
     assert_eq!(svg.matches("class=\"edge").count(), 5, "each value is used by the next step");
+    assert_eq!(svg.matches("@media (prefers-color-scheme: dark)").count(), 1);
     assert_eq!(svg.matches("row leaf").count(), 1);
     for outside in ["href", "url(", "@import", "<script"] {
         assert!(!svg.contains(outside), "{outside}: the picture needs other files");
@@ -216,6 +226,33 @@ fn the_picture_has_every_fact_of_every_step() -> Result<()> {
     let page = tape.to_html("A loss <by hand>");
     assert!(page.starts_with("<!DOCTYPE html>") && page.contains("<h1>A loss &lt;by hand&gt;</h1>"));
     assert!(page.contains(&svg));
+    Ok(())
+}
+
+/// The lengths of the bars that are rectangles, and the ends of those that are not.
+#[test]
+fn bars_have_the_same_scale_in_every_picture() -> Result<()> {
+    let bar = |slope: f64| -> Result<String> {
+        let x = Tensor::from([1.0]).requires_grad();
+        let svg = Tape::observe(|| x.mul(slope)?.sum(..))?.to_svg();
+        let bars: Vec<&str> = svg.lines().filter(|line| line.contains("class=\"bar\"")).collect();
+        assert_eq!(bars.len(), if slope == 0.0 { 2 } else { 3 }, "a bar an entry, but for a gradient of 0");
+        Ok(bars[0].to_string())
+    };
+    let width = |slope| -> Result<f64> {
+        let bar = bar(slope)?;
+        Ok(bar.split("width=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap().parse().unwrap())
+    };
+    let decade = width(1.0)? - width(0.1)?;
+    assert!(decade > 10.0 && width(-0.1)? == width(0.1)?);
+    for exponent in [-3, -2, 0, 2, 3] {
+        let expected = width(1.0)? + decade * f64::from(exponent);
+        assert!((width(10f64.powi(exponent))? - expected).abs() < 0.11, "1e{exponent}");
+    }
+    for beyond in [1e-5, 1e-300, 1e5, 1e300] {
+        assert!(bar(beyond)?.starts_with("<path"), "{beyond}: a bar with a point");
+    }
+    bar(0.0)?;
     Ok(())
 }
 
@@ -289,7 +326,7 @@ fn dot_has_the_same_facts() -> Result<()> {
         tape.to_dot(),
         "digraph tape {
   rankdir=LR;
-  n0 [label=\"%0 x = leaf\\n[2]\\nvalues -4 .. 3\\n|gradient| 5\", shape=ellipse];
+  n0 [label=\"%0 x = leaf\\n[2]\\nvalues −4 .. 3\\n|gradient| 5\", shape=ellipse];
   n1 [label=\"%1 Square\\n[2]\\ny = x²\\nvalues 9 .. 16\\n|gradient| 0.7071\", shape=box];
   n0 -> n1;
   n2 [label=\"%2 Mean\\n[]\\ny = Σ xᵢ / n\\nvalues 12.5\\n|gradient| 1\", shape=box];

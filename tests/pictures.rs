@@ -171,6 +171,33 @@ fn words_and_numbers(svg: &str) -> (Vec<&str>, Vec<f64>) {
     (words, numbers)
 }
 
+// ---- All of them -------------------------------------------------------------------------------
+
+#[test]
+fn every_picture_has_dark_colours_and_true_minus_signs() {
+    let files = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs")).unwrap();
+    let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+    let names: Vec<String> = names.filter(|name| name.ends_with(".svg")).collect();
+    assert!(names.len() >= 6, "{names:?}");
+    for name in names {
+        let svg = committed(&name);
+        assert!(svg.contains("@media (prefers-color-scheme: dark)"), "{name}");
+        // The colours of a diagram are attributes, and each has a rule that exchanges it.
+        for (start, _) in svg.match_indices("=\"#") {
+            let attribute = &svg[start..].split('"').nth(1).unwrap();
+            let property = if svg[..start].ends_with("fill") { "fill" } else { "stroke" };
+            assert!(svg.contains(&format!(".chart [{property}=\"{attribute}\"]")), "{name}: {attribute}");
+        }
+        for text in texts(&svg) {
+            let mut after_hyphens = text.split('-').skip(1);
+            assert!(
+                !after_hyphens.any(|rest| rest.starts_with(|c: char| c.is_ascii_digit())),
+                "{name}: {text}"
+            );
+        }
+    }
+}
+
 // ---- The comparison itself -----------------------------------------------------------------------
 
 #[test]

@@ -16,13 +16,32 @@ pub const GREEN: RGBColor = RGBColor(0, 158, 115);
 pub const GREY: RGBColor = RGBColor(120, 120, 120);
 const CLASS_COLOURS: [RGBColor; 3] = [BLUE, ORANGE, GREEN];
 pub(super) const INK: RGBColor = RGBColor(40, 40, 40);
+/// Behind images and cells of tables.
+pub(super) const PALE: RGBColor = RGBColor(240, 240, 240);
 
-/// The backend places everything on whole units. Half a pixel a unit makes curves smooth.
+/// Colours, and what they become where the reader's system asks for dark pages.
+const DARK: [(RGBColor, RGBColor); 11] = [
+    (WHITE, RGBColor(22, 25, 29)),
+    (PALE, RGBColor(38, 43, 49)),
+    (GREY, RGBColor(160, 160, 160)),
+    (INK, RGBColor(226, 226, 226)),
+    (BLACK, WHITE),
+    (BLUE, RGBColor(86, 180, 233)),
+    (ORANGE, RGBColor(255, 145, 71)),
+    (GREEN, RGBColor(47, 201, 155)),
+    (light(BLUE), RGBColor(26, 56, 75)),
+    (light(ORANGE), RGBColor(74, 46, 27)),
+    (light(GREEN), RGBColor(22, 60, 50)),
+];
+
+/// The backend rounds positions to whole units. With two units to a pixel, curves are smooth.
 const UNITS_PER_PIXEL: u32 = 2;
 const TITLE: i32 = 52;
 pub(super) const TEXT: i32 = 36;
 const LEGEND_WIDTH: u32 = 440;
-const LINE_HEIGHT: i32 = 52;
+/// In a legend, lines of one entry stand closer together than entries.
+const LINE_HEIGHT: i32 = 40;
+const ENTRY_GAP: i32 = 30;
 
 pub(super) type Canvas<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Plane<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
@@ -51,27 +70,27 @@ impl Line {
 }
 
 /// One of several diagrams above each other.
+#[derive(Default)]
 pub struct Panel {
+    /// What stands above it, if anything.
+    pub title: &'static str,
     pub y_label: String,
-    /// The lowest and highest value shown; on a logarithmic axis their decimal logarithms.
+    /// The lowest and highest value shown; on a logarithmic axis their decimal logarithms. A curve ends where it
+    /// leaves the range.
     pub y_range: (f64, f64),
     /// Whether the vertical axis is logarithmic. Values that are not above 0 are left out then.
     pub logarithmic: bool,
     pub lines: Vec<Line>,
 }
 
-/// Writes diagrams of curves above each other.
-pub fn curves(path: &Path, title: &str, x_label: &str, panels: &[Panel]) -> Result<()> {
-    let size = (1800, if panels.len() == 1 { 900 } else { 160 + 480 * panels.len() as u32 });
-    picture(path, size, &[title], |canvas| {
+/// Writes diagrams of curves above each other. The lines after the title are in smaller letters.
+pub fn curves(path: &Path, title: &[&str], x_label: &str, panels: &[Panel]) -> Result<()> {
+    let of_panels = if panels.len() == 1 { 740 } else { 480 * panels.len() as u32 };
+    picture(path, (1800, 115 + 46 * title.len() as u32 + of_panels), title, |canvas| {
         for (place, (panel, area)) in panels.iter().zip(canvas.split_evenly((panels.len(), 1))).enumerate() {
             let (diagram, legend) = area.split_horizontally(area.dim_in_pixel().0 - LEGEND_WIDTH);
             let last = panel.lines.iter().flat_map(|line| &line.points).fold(1.0, |last, p| p.0.max(last));
-            let mut plane = axes(&diagram, (0.0, last), panel.y_range)?;
-            let power = |exponent: &f64| match exponent.fract() == 0.0 {
-                true => format!("1e{exponent}"),
-                false => String::new(),
-            };
+            let mut plane = axes(&diagram, panel.title, (0.0, last), panel.y_range)?;
             let x_label = if place + 1 == panels.len() { x_label } else { "" };
             draw_axes(
                 &mut plane,
@@ -84,12 +103,33 @@ pub fn curves(path: &Path, title: &str, x_label: &str, panels: &[Panel]) -> Resu
                     true => points.filter(|&(_, y)| y > 0.0).map(|(x, y)| (x, y.log10())).collect(),
                     false => points.collect(),
                 };
-                plane.draw_series([stroke(points, line.colour, line.dashed)])?;
+                let parts = inside(&points, panel.y_range);
+                plane.draw_series(parts.into_iter().map(|part| stroke(part, line.colour, line.dashed)))?;
             }
             draw_legend(&legend, panel.lines.iter().filter(|line| !line.name.is_empty()).map(Line::entry))?;
         }
         Ok(())
     })
+}
+
+/// The parts of a curve whose heights are in a range.
+fn inside(points: &[(f64, f64)], (low, high): (f64, f64)) -> Vec<Vec<(f64, f64)>> {
+    let mut parts: Vec<Vec<(f64, f64)>> = Vec::new();
+    for (from, to) in points.iter().copied().zip(points.iter().copied().skip(1)) {
+        // The end of a segment, or where the segment crosses the edge before it gets there.
+        let end = |(x, y): (f64, f64)| match y.clamp(low, high) {
+            edge if edge != y => (from.0 + (edge - from.1) / (to.1 - from.1) * (to.0 - from.0), edge),
+            _ => (x, y),
+        };
+        let (start, end) = (end(from), end(to));
+        let visible = if from.1 == to.1 { (low..=high).contains(&to.1) } else { start.1 != end.1 };
+        match parts.last_mut() {
+            _ if !visible => {}
+            Some(part) if part.last() == Some(&start) => part.push(end),
+            _ => parts.push(vec![start, end]),
+        }
+    }
+    parts
 }
 
 /// A plane through the space of a linear classifier's inputs, with labelled points.
@@ -104,16 +144,16 @@ pub struct Regions<'a> {
     pub points: &'a [(f64, f64, usize)],
 }
 
-/// What [`Regions::scores`] takes, for a linear model with these scores at (u, v) = (0, 0), (1, 0) and
-/// (0, 1): a row for each point, a column for each class.
+/// What [`Regions::scores`] takes, from a linear model's scores at (u, v) = (0, 0), (1, 0) and (0, 1): a row
+/// for each of the three points, a column for each class.
 pub fn scores_on_plane<T: Float>(at_corners: &Tensor<T>) -> Result<Vec<[f64; 3]>> {
     let at_corners = at_corners.to_f64()?;
     let rows: Vec<&[f64]> = at_corners.rows().collect();
-    let [origin, u, v] = rows[..] else { return Err("three points tell a plane".into()) };
+    let [origin, u, v] = rows[..] else { return Err("a plane takes three points".into()) };
     Ok((0..origin.len()).map(|c| [origin[c], u[c] - origin[c], v[c] - origin[c]]).collect())
 }
 
-/// For how many points the region drawn at their place is that of the class predicted for them.
+/// How many points lie in the region of the class that is predicted for them.
 pub fn agreement(scores: &[[f64; 3]], points: &[(f64, f64, usize)], predictions: &[i64]) -> usize {
     let decision = |u: f64, v: f64| {
         let score = |class: usize| scores[class][0] + scores[class][1] * u + scores[class][2] * v;
@@ -129,7 +169,7 @@ pub fn regions(path: &Path, regions: &Regions) -> Result<()> {
         let (diagram, legend) = canvas.split_horizontally(canvas.dim_in_pixel().0 - LEGEND_WIDTH);
         let u_range = padded(regions.points.iter().map(|p| p.0));
         let v_range = padded(regions.points.iter().map(|p| p.1));
-        let mut plane = axes(&diagram, u_range, v_range)?;
+        let mut plane = axes(&diagram, "", u_range, v_range)?;
         for (class, &colour) in (0..regions.scores.len()).zip(CLASS_COLOURS.iter().cycle()) {
             let corners = region(regions.scores, class, u_range, v_range);
             let area = Some(corners).filter(|corners| !corners.is_empty()); // none for a class that never wins
@@ -191,14 +231,29 @@ pub(super) fn picture(
         draw(&canvas.margin(top, 20, 20, 20))?;
         canvas.present()?;
     }
-    let units = format!("width=\"{width}\" height=\"{height}\"");
-    let pixels = format!("width=\"{}\" height=\"{}\"", width / UNITS_PER_PIXEL, height / UNITS_PER_PIXEL);
-    let svg = svg.replacen(&units, &pixels, 1);
-    super::write(path, &svg)
+    let units = format!("<svg width=\"{width}\" height=\"{height}\"");
+    let (width, height) = (width / UNITS_PER_PIXEL, height / UNITS_PER_PIXEL);
+    let svg = svg.replacen(&units, &format!("<svg class=\"chart\" width=\"{width}\" height=\"{height}\""), 1);
+    super::write(path, &svg.replacen(">\n", &format!(">\n{}", dark_style()), 1))
 }
 
-fn axes<'a, 'b>(area: &Canvas<'b>, x: (f64, f64), y: (f64, f64)) -> Result<Plane<'a, 'b>> {
+/// Rules that exchange the colours, under a class of their own, for pictures that are put into a page.
+fn dark_style() -> String {
+    let hex = |RGBColor(r, g, b): RGBColor| format!("#{r:02X}{g:02X}{b:02X}");
+    let mut style = String::from("<style>\n@media (prefers-color-scheme: dark) {\n");
+    for (light, dark) in DARK.map(|(light, dark)| (hex(light), hex(dark))) {
+        for property in ["fill", "stroke"] {
+            style += &format!(".chart [{property}=\"{light}\"] {{ {property}: {dark}; }}\n");
+        }
+    }
+    style + "}\n</style>\n"
+}
+
+fn axes<'a, 'b>(area: &Canvas<'b>, title: &str, x: (f64, f64), y: (f64, f64)) -> Result<Plane<'a, 'b>> {
     let mut chart = ChartBuilder::on(area);
+    if !title.is_empty() {
+        chart.caption(title, ("sans-serif", TEXT).into_font().style(FontStyle::Bold).color(&INK));
+    }
     chart.margin(20).x_label_area_size(92).y_label_area_size(124);
     Ok(chart.build_cartesian_2d(x.0..x.1, y.0..y.1)?)
 }
@@ -228,6 +283,7 @@ fn draw_legend<'n>(area: &Canvas, entries: impl Iterator<Item = (Key, &'n str)>)
             area.draw_text(line, &font, (x, y))?;
             y += LINE_HEIGHT;
         }
+        y += ENTRY_GAP;
     }
     Ok(())
 }
@@ -250,24 +306,43 @@ fn marker<'a, C: Clone + 'static>(at: C, class: usize) -> Element<'a, C> {
     }
 }
 
-/// A number as an axis shows it, without the dust of binary fractions.
+/// A number as an axis shows it: without the rounding errors of binary fractions, and with a true minus sign.
 fn number(value: &f64) -> String {
-    match value.abs() < 1e6 {
+    let text = match value.abs() < 1e6 {
         true => ((value * 1e6).round() / 1e6 + 0.0).to_string(),
         false => format!("{value:.1e}"),
+    };
+    text.replace('-', "−")
+}
+
+/// A power of ten, if the exponent is whole.
+fn power(exponent: &f64) -> String {
+    if exponent.fract() != 0.0 {
+        return String::new();
+    }
+    let raised = |sign: char| match sign {
+        '-' => '⁻',
+        digit => ['⁰', '¹', '²', '³', '⁴', '⁵', '⁶', '⁷', '⁸', '⁹'][digit as usize - '0' as usize],
+    };
+    match *exponent as i64 {
+        0 => "1".into(),
+        1 => "10".into(),
+        exponent => format!("10{}", exponent.to_string().chars().map(raised).collect::<String>()),
     }
 }
 
 /// The range of values, widened so that no point lies on the edge.
-fn padded(values: impl Iterator<Item = f64> + Clone) -> (f64, f64) {
+pub fn padded(values: impl Iterator<Item = f64> + Clone) -> (f64, f64) {
     let (low, high) = (values.clone().fold(f64::MAX, f64::min), values.fold(f64::MIN, f64::max));
     let margin = if high > low { 0.05 * (high - low) } else { 1.0 };
     (low - margin, high + margin)
 }
 
-/// A pale version of a colour, for areas behind points. It is opaque: areas that overlap by a hair
-/// would show where they do.
-fn light(RGBColor(r, g, b): RGBColor) -> RGBColor {
-    let pale = |channel: u8| 255 - (255 - channel) / 5;
+/// A pale version of a colour, for areas behind points. It is opaque: where transparent areas overlap, if only
+/// by a rounding error, there is a line.
+const fn light(RGBColor(r, g, b): RGBColor) -> RGBColor {
+    const fn pale(channel: u8) -> u8 {
+        255 - (255 - channel) / 5
+    }
     RGBColor(pale(r), pale(g), pale(b))
 }

@@ -25,7 +25,7 @@ pub fn read_coefficients(csv: &str) -> Result<Vec<[f64; 3]>> {
     Ok(rows)
 }
 
-/// Draws the way to the optimum, down to 10 to the power `lowest`.
+/// Draws how a fit approaches the optimum, on an axis that ends at 10 to the power `lowest`.
 pub fn draw_convergence(
     path: &Path,
     title: &str,
@@ -47,12 +47,11 @@ pub fn draw_convergence(
         y_range: (lowest, 2.0),
         logarithmic: true,
         lines: vec![
-            curve("coefficients:\nlargest difference\nfrom scikit-learn's\n ", chart::ORANGE, &|p| {
-                p.difference
-            }),
-            curve("gradient:\nlargest entry\n ", chart::BLUE, &|p| p.gradient),
+            curve("coefficients:\nlargest difference\nfrom scikit-learn's", chart::ORANGE, &|p| p.difference),
+            curve("gradient:\nlargest entry", chart::BLUE, &|p| p.gradient),
             curve("objective: height\nabove its minimum\n(nats)", chart::GREEN, &height),
         ],
+        ..Panel::default()
     };
-    chart::curves(path, title, x_label, &[panel])
+    chart::curves(path, &[title], x_label, &[panel])
 }

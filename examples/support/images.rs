@@ -1,13 +1,13 @@
-//! Pictures of images and of how often they are taken for something else.
+//! Pictures: sheets of images, and tables of right and wrong predictions.
 
 use super::Result;
-use super::chart::{BLUE, Canvas, INK, ORANGE, TEXT, picture};
+use super::chart::{BLUE, Canvas, INK, ORANGE, PALE, TEXT, picture};
 use super::report::ConfusionMatrix;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use std::path::Path;
 
-/// A grey image of rows from the top, 0 for paper and 1 for ink, and what stands below it.
+/// A grey image with the text below it. The rows of pixels go from the top; 0 is paper and 1 is ink.
 pub struct Picture<'a> {
     pub pixels: &'a [f32],
     pub width: usize,
@@ -26,9 +26,10 @@ pub fn sheet(path: &Path, title: &[&str], pictures: &[Picture]) -> Result<()> {
             let (column, row) = ((index % COLUMNS) as i32, (index / COLUMNS) as i32);
             let (left, top) = (column * CELL.0 + 56, row * CELL.1 + 24);
             let pixel = SIDE / (*width).max(1) as i32;
-            for (i, &ink) in pixels.iter().enumerate() {
+            rectangle(canvas, (left, top), (SIDE, SIDE), WHITE)?;
+            for (i, &ink) in pixels.iter().enumerate().filter(|(_, ink)| **ink > 0.0) {
                 let (x, y) = (left + (i % width) as i32 * pixel, top + (i / width) as i32 * pixel);
-                rectangle(canvas, (x, y), (pixel, pixel), mixed(WHITE, INK, f64::from(ink)))?;
+                rectangle(canvas, (x, y), (pixel, pixel), INK.mix(f64::from(ink)))?;
             }
             let frame =
                 Rectangle::new([(left, top), (left + SIDE, top + SIDE)], INK.mix(0.4).stroke_width(2));
@@ -41,50 +42,61 @@ pub fn sheet(path: &Path, title: &[&str], pictures: &[Picture]) -> Result<()> {
     })
 }
 
-/// Writes a table of how often each label was predicted as each class. Right predictions are shaded blue by
-/// their share of the label, wrong ones orange; one mistake in twenty is as dark as it gets.
+/// Writes a table of how often each label was predicted as each class. The more often, the more blue, on one scale
+/// for all; mistakes have an orange frame. A key below says so.
 pub fn confusion_matrix(path: &Path, title: &[&str], matrix: &ConfusionMatrix) -> Result<()> {
     const CELL: i32 = 112;
-    const DARK_MISTAKES: f64 = 0.05;
     let classes = matrix.classes();
     let side = classes.len() as i32 * CELL;
-    picture(path, ((side + 380) as u32, (side + 320) as u32), title, |canvas| {
+    let most = matrix.counts().iter().flatten().copied().max().unwrap_or(0).max(1);
+    picture(path, ((side + 380) as u32, (side + 480) as u32), title, |canvas| {
         let (left, top) = (200, 130);
         text_at(canvas, "predicted as", (left + side / 2, top - 92), TEXT, &INK)?;
         text_at(canvas, "label", (left - 130, top + side / 2), TEXT, &INK)?;
         for (row, (label, counts)) in classes.iter().zip(matrix.counts()).enumerate() {
-            let (middle, total) = (CELL / 2 + row as i32 * CELL, counts.iter().sum::<usize>().max(1));
+            let middle = CELL / 2 + row as i32 * CELL;
             text_at(canvas, label, (left + middle, top - 36), TEXT, &INK)?;
             text_at(canvas, label, (left - 44, top + middle), TEXT, &INK)?;
             for (column, &count) in counts.iter().enumerate() {
-                let (x, y) = (left + column as i32 * CELL, top + row as i32 * CELL);
-                let share = count as f64 / total as f64;
-                let (colour, depth) = match row == column {
-                    true => (BLUE, share * share), // so that 95 % and 100 % differ
-                    false => (ORANGE, (share / DARK_MISTAKES).sqrt()),
-                };
-                let depth = 0.9 * depth.min(1.0);
-                rectangle(
-                    canvas,
-                    (x + 2, y + 2),
-                    (CELL - 4, CELL - 4),
-                    mixed(RGBColor(244, 244, 244), colour, depth),
-                )?;
+                let at = (left + column as i32 * CELL + 2, top + row as i32 * CELL + 2);
+                let share = count as f64 / most as f64;
+                cell(canvas, at, (CELL - 4, CELL - 4), share, row != column && count > 0)?;
                 if count > 0 {
-                    let ink = if depth > 0.55 { &WHITE } else { &INK };
-                    text_at(canvas, &count.to_string(), (x + CELL / 2, y + CELL / 2), TEXT, ink)?;
+                    let ink = if share > 0.7 { &WHITE } else { &INK };
+                    let middle = (at.0 + CELL / 2 - 2, at.1 + CELL / 2 - 2);
+                    text_at(canvas, &count.to_string(), middle, TEXT, ink)?;
                 }
             }
         }
-        Ok(())
+
+        let (y, size, step) = (top + side + 50, (56, 56), 56);
+        text_at(canvas, "0", (left + 20, y + 28), TEXT, &INK)?;
+        for i in 0..=5 {
+            cell(canvas, (left + 50 + i * step, y), size, f64::from(i) / 5.0, false)?;
+        }
+        text_at(canvas, &format!("{most} times"), (left + 50 + 6 * step + 90, y + 28), TEXT, &INK)?;
+        cell(canvas, (left + side - 300, y), size, 0.0, true)?;
+        text_at(canvas, "a mistake", (left + side - 140, y + 28), TEXT, &INK)
     })
+}
+
+/// A cell that is blue to a degree, from 0 to 1.
+fn cell(canvas: &Canvas, (x, y): (i32, i32), size: (i32, i32), degree: f64, framed: bool) -> Result<()> {
+    rectangle(canvas, (x, y), size, PALE)?;
+    rectangle(canvas, (x, y), size, BLUE.mix(0.9 * degree))?;
+    if framed {
+        let (left, top, right, bottom) = (x + 3, y + 3, x + size.0 - 3, y + size.1 - 3);
+        let corners = [(left, top), (right, top), (right, bottom), (left, bottom), (left, top - 3)];
+        canvas.draw(&PathElement::new(corners, ORANGE.stroke_width(6)))?;
+    }
+    Ok(())
 }
 
 fn rectangle(
     canvas: &Canvas,
     (x, y): (i32, i32),
     (width, height): (i32, i32),
-    colour: RGBColor,
+    colour: impl Color,
 ) -> Result<()> {
     Ok(canvas.draw(&Rectangle::new([(x, y), (x + width, y + height)], colour.filled()))?)
 }
@@ -92,11 +104,4 @@ fn rectangle(
 fn text_at(canvas: &Canvas, text: &str, at: (i32, i32), size: i32, colour: &RGBColor) -> Result<()> {
     let font = ("sans-serif", size).into_font().color(colour).pos(Pos::new(HPos::Center, VPos::Center));
     Ok(canvas.draw_text(text, &font, at)?)
-}
-
-/// The colour on the way from one to another.
-fn mixed(from: RGBColor, to: RGBColor, way: f64) -> RGBColor {
-    let channel =
-        |from: u8, to: u8| (f64::from(from) + way * (f64::from(to) - f64::from(from))).round() as u8;
-    RGBColor(channel(from.0, to.0), channel(from.1, to.1), channel(from.2, to.2))
 }

@@ -16,7 +16,7 @@ use std::process::ExitCode;
 /// The result of an example: errors of the library, of files and of the examples themselves alike.
 pub type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 
-/// Ends a program: an error is printed in its own words, and the exit code tells of it.
+/// Ends a program. If there was an error, it is printed, and the exit code is that of a failure.
 pub fn exit(outcome: Result<()>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -27,7 +27,7 @@ pub fn exit(outcome: Result<()>) -> ExitCode {
     }
 }
 
-/// Writes a file, whose folder is made if need be.
+/// Writes a file, and makes its folder if there is none.
 pub fn write(path: &Path, content: &str) -> Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(folder)

@@ -4,8 +4,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use std::fmt::Write;
 use std::io::IsTerminal;
 
-/// A bar that counts epochs, steps or whatever is named, with how many there are a second, how long it will
-/// take, and room for a message; invisible where there is no terminal to draw it on, as in a pipe or a log file.
+/// A bar that counts epochs, steps or whatever is named. It shows the rate, the time left and a message. Where there
+/// is no terminal to draw it on, as in a pipe or a log file, it is invisible.
 pub fn progress(total: u64, what: &str) -> ProgressBar {
     let target = match std::io::stdout().is_terminal() {
         true => ProgressDrawTarget::stderr(), // hides itself if that is no terminal

@@ -14,27 +14,52 @@ const LANE: f64 = 14.0;
 /// Lines beyond this many share the last lane.
 const LANES: usize = 24;
 const MARGIN: f64 = 20.0;
-const HEAD: f64 = 66.0;
+const HEAD: f64 = 78.0;
 /// The width of a character of the two fonts, on the safe side.
 const MONO: f64 = 8.5;
 const SANS: f64 = 7.6;
-const BAR: f64 = 80.0;
+/// The bars have the same scale in every picture, so that pictures can be compared: the decimal logarithm of the
+/// norm, from `LOWEST` to `HIGHEST`.
+const LOWEST: f64 = -4.0;
+const HIGHEST: f64 = 4.0;
+const DECADE: f64 = 16.0;
+const SCALE: f64 = (HIGHEST - LOWEST) * DECADE;
+const BAR: f64 = 14.0;
 
-/// Under a class of its own, for pictures that are put into a page.
+/// Under a class of its own, for pictures that are put into a page. The dark colours repeat the selectors of the
+/// light ones, because not every program that shows SVG knows CSS variables.
 const STYLE: &str = "\
 .tape text { font: 14px 'DejaVu Sans', Verdana, sans-serif; fill: #282828; }
 .tape .call { font-family: 'DejaVu Sans Mono', Menlo, Consolas, monospace; }
 .tape .head { fill: #6b6b6b; font-size: 13px; }
-.tape .quiet { fill: #9a9a9a; }
+.tape .tick { fill: #6b6b6b; font-size: 11px; }
+.tape .quiet { fill: #767676; }
+.tape .paper { fill: #ffffff; }
 .tape .row { fill: #ffffff; stroke: #d9d9d9; }
 .tape .leaf { fill: #eaf5f1; stroke: #9fd3c1; }
-.tape .bar { fill: #f5cdb2; }
+.tape .scale { fill: none; stroke: #d9d9d9; }
+.tape .bar { fill: #e8935a; }
 .tape .edge { fill: none; stroke: #0072b2; stroke-width: 1.6; }
 .tape .tip { fill: #0072b2; }
 .tape path.edge.ofleaf { stroke: #009e73; }
 .tape path.tip.ofleaf { fill: #009e73; }
 .tape .back { fill: none; stroke: #d55e00; stroke-width: 1.6; }
 .tape .backtip { fill: #d55e00; }
+@media (prefers-color-scheme: dark) {
+.tape text { fill: #e2e2e2; }
+.tape .head, .tape .tick, .tape .quiet { fill: #a3a3a3; }
+.tape .paper { fill: #16191d; }
+.tape .row { fill: #1f2429; stroke: #3d444b; }
+.tape .leaf { fill: #17302a; stroke: #2f6b59; }
+.tape .scale { stroke: #4a525a; }
+.tape .bar { fill: #c8692b; }
+.tape .edge { stroke: #56b4e9; }
+.tape .tip { fill: #56b4e9; }
+.tape path.edge.ofleaf { stroke: #2fc99b; }
+.tape path.tip.ofleaf { fill: #2fc99b; }
+.tape .back { stroke: #ff9147; }
+.tape .backtip { fill: #ff9147; }
+}
 ";
 
 impl Tape {
@@ -47,8 +72,8 @@ impl Tape {
             let form = if entry.name.is_some() { "box" } else { "ellipse" };
             let mut lines = vec![format!("%{place} {}", entry.title()), entry.shape.to_string()];
             lines.extend(Some(entry.formula.to_string()).filter(|formula| !formula.is_empty()));
-            lines.extend(entry.values.map(|values| format!("values {values}")));
-            lines.extend(entry.gradient_norm.map(|norm| format!("|gradient| {}", short(norm))));
+            lines.extend(entry.values.map(|values| format!("values {}", typeset(&values.to_string()))));
+            lines.extend(entry.gradient_norm.map(|norm| format!("|gradient| {}", typeset(&short(norm)))));
             let quoted = |line: &String| line.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', " ");
             let label = lines.iter().map(quoted).collect::<Vec<_>>().join("\\n");
             // Writing to a String cannot fail.
@@ -61,10 +86,12 @@ impl Tape {
         dot
     }
 
-    /// The tape as an SVG picture that needs no other file: a row an entry, in the order of recording, with
-    /// lines from inputs to results; each with its formula, shape, range of values and norm of its gradient
-    /// (a bar on a logarithmic scale). [`observe`](Tape::observe) notes the last two; they are left
-    /// empty where they are not known.
+    /// The tape as an SVG picture that needs no other file. Each entry is a row, in the order of recording, and
+    /// lines lead from inputs to results. A row has the formula, the shape, the range of the values and the norm
+    /// of the gradient, which is also a bar on a logarithmic scale, the same one in every picture.
+    /// [`observe`](Tape::observe) notes the values and the norm; they are left empty where they are not known.
+    ///
+    /// The picture is dark where the reader's system asks for dark pages.
     ///
     /// Of a tape of more than 400 entries the first and the last 200 are shown.
     ///
@@ -85,8 +112,8 @@ impl Tape {
         Drawing::of(self).svg()
     }
 
-    /// The [picture](Tape::to_svg) on an HTML page that needs no other file, under a heading and with a word
-    /// on how to read it.
+    /// The [picture](Tape::to_svg) on an HTML page that needs no other file, with a heading and a few words on how
+    /// to read it.
     pub fn to_html(&self, title: &str) -> String {
         let (title, svg) = (escaped(title), self.to_svg());
         format!(
@@ -97,15 +124,18 @@ impl Tape {
 <meta name=\"viewport\" content=\"width=device-width\">
 <title>{title}</title>
 <style>
-body {{ margin: 2em auto; max-width: 70em; padding: 0 1em; font-family: 'DejaVu Sans', Verdana, sans-serif; color: #282828; }}
+:root {{ color-scheme: light dark; }}
+body {{ margin: 2em auto; max-width: 70em; padding: 0 1em; font-family: 'DejaVu Sans', Verdana, sans-serif; color: #282828; background: #ffffff; }}
+@media (prefers-color-scheme: dark) {{ body {{ color: #e2e2e2; background: #16191d; }} }}
 svg {{ max-width: 100%; height: auto; }}
 </style>
 </head>
 <body>
 <h1>{title}</h1>
 <p>Each row is a leaf (green) or a recorded step, in the order of recording. Forward goes down, along the lines from
-inputs to results. Backward goes up: each row receives the gradient of the last one by its own value, and a bar shows
-the gradient's Euclidean norm on a logarithmic scale.</p>
+inputs to results. Backward goes up: each row receives the gradient of the last row with respect to its own value.
+The last column is the Euclidean norm of that gradient. Its bar has a logarithmic scale: a step to the next power of
+ten is always the same length.</p>
 {svg}</body>
 </html>
 "
@@ -130,6 +160,14 @@ enum Row<'a> {
 impl Row<'_> {
     fn is_leaf(&self) -> bool {
         matches!(self, Row::Entry { entry, .. } if entry.name.is_none())
+    }
+
+    /// The norm of the gradient, if it has a logarithm.
+    fn measurable_norm(&self) -> Option<f64> {
+        match self {
+            Row::Entry { entry, .. } => entry.gradient_norm.filter(|norm| norm.is_finite() && *norm > 0.0),
+            Row::LeftOut { .. } => None,
+        }
     }
 }
 
@@ -191,8 +229,8 @@ impl<'a> Drawing<'a> {
                 }
                 1 => entry.formula.to_string(),
                 2 => entry.shape.to_string(),
-                3 => entry.values.map(|values| values.to_string()).unwrap_or_default(),
-                _ => entry.gradient_norm.map(short).unwrap_or_default(),
+                3 => entry.values.map(|values| typeset(&values.to_string())).unwrap_or_default(),
+                _ => entry.gradient_norm.map(|norm| typeset(&short(norm))).unwrap_or_default(),
             },
         };
         let columns =
@@ -201,20 +239,8 @@ impl<'a> Drawing<'a> {
     }
 
     fn svg(&self) -> String {
-        let left = MARGIN + LANE * (self.lanes + 1) as f64;
-        let mut starts = [0.0; 5];
-        let mut x = left + 14.0;
-        for (column, (texts, start)) in self.columns.iter().zip(&mut starts).enumerate() {
-            *start = x;
-            let longest = texts.iter().map(|text| text.chars().count()).max().unwrap_or(0);
-            let character = if column == 0 { MONO } else { SANS };
-            x += (longest.max(HEADS[column].len()) as f64 * character).max(if column == 4 {
-                BAR
-            } else {
-                0.0
-            }) + 26.0;
-        }
-        let (right, bottom) = (x, HEAD + ROW * self.rows.len() as f64);
+        let places = self.places();
+        let (right, bottom) = (places.right, HEAD + ROW * self.rows.len() as f64);
         let (width, height) = (right + 44.0, bottom + MARGIN);
 
         let mut svg = String::new();
@@ -222,10 +248,10 @@ impl<'a> Drawing<'a> {
         let _ = write!(
             svg,
             "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"tape\" width=\"{width:.0}\" height=\"{height:.0}\" viewBox=\"0 0 {width:.0} {height:.0}\">\n\
-             <style>\n{STYLE}</style>\n<rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n"
+             <style>\n{STYLE}</style>\n<rect class=\"paper\" width=\"100%\" height=\"100%\"/>\n"
         );
-        for (head, start) in HEADS.iter().zip(starts) {
-            text(&mut svg, "head", start, HEAD - 14.0, head, None);
+        for (head, start) in HEADS.iter().zip(places.columns) {
+            text(&mut svg, "head", start, HEAD - 27.0, head, None);
         }
         text(&mut svg, "head", MARGIN, MARGIN + 6.0, "forward ↓", None);
         let _ = writeln!(
@@ -234,12 +260,19 @@ impl<'a> Drawing<'a> {
             width - MARGIN,
             MARGIN + 6.0
         );
-        let bars = Bars::of(&self.rows);
         for (index, row) in self.rows.iter().enumerate() {
-            self.row(&mut svg, index, row, left, right, &starts, &bars);
+            self.row(&mut svg, index, row, &places);
+        }
+        if let Some(scale) = places.scale {
+            draw_scale(&mut svg, scale, bottom);
+        }
+        for (index, row) in self.rows.iter().enumerate() {
+            if let (Some(scale), Some(norm)) = (places.scale, row.measurable_norm()) {
+                draw_bar(&mut svg, scale, middle(index), norm);
+            }
         }
         for wire in &self.wires {
-            draw_wire(&mut svg, wire, left);
+            draw_wire(&mut svg, wire, places.left);
         }
         if self.rows.len() > 1 {
             let (x, top, last) = (right + 22.0, middle(0), middle(self.rows.len() - 1));
@@ -254,39 +287,36 @@ impl<'a> Drawing<'a> {
         svg
     }
 
-    #[allow(clippy::too_many_arguments)] // a row of a table
-    fn row(
-        &self,
-        svg: &mut String,
-        index: usize,
-        row: &Row,
-        left: f64,
-        right: f64,
-        starts: &[f64; 5],
-        bars: &Bars,
-    ) {
+    fn places(&self) -> Places {
+        let left = MARGIN + LANE * (self.lanes + 1) as f64;
+        let mut columns = [0.0; 5];
+        let mut x = left + 14.0;
+        for (column, (texts, start)) in self.columns.iter().zip(&mut columns).enumerate() {
+            *start = x;
+            let longest = texts.iter().map(|text| text.chars().count()).max().unwrap_or(0);
+            let character = if column == 0 { MONO } else { SANS };
+            x += longest.max(HEADS[column].len()) as f64 * character + 26.0;
+        }
+        let scale = self.rows.iter().any(|row| row.measurable_norm().is_some()).then_some(x);
+        Places { left, columns, scale, right: if scale.is_some() { x + SCALE + 26.0 } else { x } }
+    }
+
+    fn row(&self, svg: &mut String, index: usize, row: &Row, places: &Places) {
         let (top, base) = (HEAD + ROW * index as f64, middle(index) + 5.0);
         let Row::Entry { entry, .. } = row else {
-            text(svg, "quiet", starts[0], base, &self.columns[0][index], None);
+            text(svg, "quiet", places.columns[0], base, &self.columns[0][index], None);
             return;
         };
         let class = if row.is_leaf() { "row leaf" } else { "row" };
         let _ = writeln!(
             svg,
-            "<rect class=\"{class}\" x=\"{left:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{:.1}\" rx=\"5\"/>",
+            "<rect class=\"{class}\" x=\"{:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{:.1}\" rx=\"5\"/>",
+            places.left,
             top + 3.0,
-            right - left,
+            places.right - places.left,
             ROW - 6.0
         );
-        if let Some(share) = bars.share(entry.gradient_norm) {
-            let (x, y) = (starts[4] - 5.0, middle(index) - 11.0);
-            let _ = writeln!(
-                svg,
-                "<rect class=\"bar\" x=\"{x:.1}\" y=\"{y:.1}\" width=\"{:.1}\" height=\"22\" rx=\"2\"/>",
-                share * (right - 8.0 - x)
-            );
-        }
-        for (column, (texts, &start)) in self.columns.iter().zip(starts).enumerate() {
+        for (column, (texts, start)) in self.columns.iter().zip(places.columns).enumerate() {
             let class = if column == 0 { "call" } else { "" };
             let whole = if column == 0 { entry.label.as_deref() } else { None };
             text(
@@ -299,6 +329,16 @@ impl<'a> Drawing<'a> {
             );
         }
     }
+}
+
+/// Where things stand from left to right.
+struct Places {
+    /// Where the rows begin and end.
+    left: f64,
+    right: f64,
+    columns: [f64; 5],
+    /// Where the bars begin, if there are any.
+    scale: Option<f64>,
 }
 
 fn middle(row: usize) -> f64 {
@@ -356,31 +396,47 @@ fn draw_wire(svg: &mut String, wire: &Wire, left: f64) {
         writeln!(svg, "<path class=\"edge{kind}\" d=\"{path}\"/>\n<path class=\"tip{kind}\" d=\"{tips}\"/>");
 }
 
-/// The lengths of the bars: the logarithms of the norms, from a tenth for the least to 1 for the greatest.
-struct Bars {
-    least: f64,
-    greatest: f64,
+/// A line through all rows at the ends of the scale and at 1, and what they stand for.
+fn draw_scale(svg: &mut String, left: f64, bottom: f64) {
+    let mut texts = vec![("head", left + SCALE / 2.0, HEAD - 27.0, "logarithmic scale")];
+    let mut path = String::new();
+    for (exponent, power) in [(LOWEST, "10⁻⁴"), (0.0, "1"), (HIGHEST, "10⁴")] {
+        let x = left + (exponent - LOWEST) * DECADE;
+        texts.push(("tick", x, HEAD - 8.0, power));
+        let _ = write!(path, "M{x:.1} {:.1}V{bottom:.1}", HEAD - 3.0);
+    }
+    for (class, x, y, content) in texts {
+        let _ = writeln!(
+            svg,
+            "<text class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"middle\">{content}</text>"
+        );
+    }
+    let _ = writeln!(svg, "<path class=\"scale\" d=\"{path}\"/>");
 }
 
-impl Bars {
-    fn of(rows: &[Row]) -> Self {
-        let norm = |row: &Row| match row {
-            Row::Entry { entry, .. } => entry.gradient_norm.filter(|norm| norm.is_finite() && *norm > 0.0),
-            Row::LeftOut { .. } => None,
-        };
-        let logarithms = || rows.iter().filter_map(norm).map(f64::ln);
-        Bars {
-            least: logarithms().fold(f64::INFINITY, f64::min),
-            greatest: logarithms().fold(f64::NEG_INFINITY, f64::max),
-        }
-    }
-
-    /// None for a norm that is 0, not finite or not known.
-    fn share(&self, norm: Option<f64>) -> Option<f64> {
-        let norm = norm.filter(|norm| norm.is_finite() && *norm > 0.0)?;
-        let width = self.greatest - self.least;
-        Some(if width > 0.0 { 0.1 + 0.9 * (norm.ln() - self.least) / width } else { 1.0 })
-    }
+/// A norm beyond the scale has a bar that ends in a point, on the side where the norm would be.
+fn draw_bar(svg: &mut String, left: f64, middle: f64, norm: f64) {
+    let (place, y) = (norm.log10() - LOWEST, middle - BAR / 2.0);
+    let point = if place < 0.0 {
+        Some((left, -9.0))
+    } else if place * DECADE > SCALE {
+        Some((left + SCALE, 9.0))
+    } else {
+        None
+    };
+    let width = (place * DECADE).clamp(0.0, SCALE);
+    let _ = match point {
+        None => writeln!(
+            svg,
+            "<rect class=\"bar\" x=\"{left:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{BAR}\"/>"
+        ),
+        Some((x, point)) => writeln!(
+            svg,
+            "<path class=\"bar\" d=\"M{left:.1} {y:.1}H{x:.1}l{point} {0}l{1} {0}H{left:.1}z\"/>",
+            BAR / 2.0,
+            -point
+        ),
+    };
 }
 
 fn text(svg: &mut String, class: &str, x: f64, y: f64, content: &str, whole: Option<&str>) {
@@ -390,6 +446,11 @@ fn text(svg: &mut String, class: &str, x: f64, y: f64, content: &str, whole: Opt
     let class = if class.is_empty() { String::new() } else { format!(" class=\"{class}\"") };
     let title = whole.map(|whole| format!("<title>{}</title>", escaped(whole))).unwrap_or_default();
     let _ = writeln!(svg, "<text{class} x=\"{x:.1}\" y=\"{y:.1}\">{}{title}</text>", escaped(content));
+}
+
+/// Numbers with the minus sign that formulas have, instead of the hyphen.
+fn typeset(numbers: &str) -> String {
+    numbers.replace('-', "−")
 }
 
 fn shortened(text: &str) -> String {
