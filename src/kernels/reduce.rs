@@ -89,9 +89,9 @@ fn of_pieces<T: Sync, A: Default + Clone + Send>(row: &[T], f: impl Fn(&[T]) -> 
 }
 
 dispatched! {
-    /// The sum of numbers that a kernel computed in `f64`, to be rounded to `T`.
-    pub(crate) fn sum_of_wide<'a, T, M>(x: &'a [f64]) -> f64 {
-        sum_for::<T, f64>(x, |x| x).total()
+    /// The sum of numbers that a kernel computed in `f64`, over a divisor, rounded to `T`.
+    pub(crate) fn sum_of_wide<'a, T, M>(x: &'a [f64], divisor: f64) -> T {
+        T::from_f64(sum_for::<T, f64>(x, |x| x).total() / divisor)
     }
 
     fn sum_of_slice<'a, T, M>(x: &'a [T]) -> Sum {

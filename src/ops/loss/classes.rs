@@ -113,10 +113,10 @@ pub(super) fn reduce<T: Float>(
     reduction: Reduction,
     denominator: f64,
 ) -> Result<Tensor<T>> {
-    let single = |value: f64| Tensor::compute(Shape::scalar(), |out| out.fill(T::from_f64(value)));
+    let sum_over = |divisor| Tensor::compute(Shape::scalar(), |out| out.fill(sum_of_wide(&losses, divisor)));
     match reduction {
-        Reduction::Sum => single(sum_of_wide::<T>(&losses)),
-        Reduction::Mean => single(sum_of_wide::<T>(&losses) / denominator),
+        Reduction::Sum => sum_over(1.0),
+        Reduction::Mean => sum_over(denominator),
         Reduction::None => Tensor::compute(positions.clone(), |out| map(&losses, out, T::from_f64)),
     }
 }
