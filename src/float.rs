@@ -103,24 +103,26 @@ pub(crate) fn is_double<T: Float>() -> bool {
 /// }
 /// ```
 ///
-/// Lifetimes may be named before the type: `fn double<'a, T>(..)`. Methods are written as they are, in
-/// `compiled! { impl Tensor<T> { .. } }`.
+/// Lifetimes may be named before the type: `fn double<'a, T>(..)`. Methods are written as they are, after
+/// `impl Tensor<T>:` in the place of `impl<T: Float> Tensor<T>`.
 macro_rules! compiled {
-    (impl $Type:ident<$T:ident> {$(
+    (impl $Type:ident<$T:ident>: $(
         $(#[$attribute:meta])*
-        $visibility:vis fn $name:ident(&$self:ident $(, $argument:ident: $type:ty)* $(,)?) $(-> $output:ty)? $body:block
-    )*}) => {
+        $visibility:vis fn $name:ident(&$self:ident $(, $argument:ident: $type:ty)* $(,)?) -> $output:ty $body:block
+    )*) => {
         impl<$T: $crate::float::Float> $Type<$T> {$(
             $(#[$attribute])*
-            $visibility fn $name(&$self $(, $argument: $type)*) $(-> $output)? {
-                /// A method, so that the body may say `self` and `Self`.
-                trait Method<$T> {
-                    fn generic(&self $(, $argument: $type)*) $(-> $output)?;
+            $visibility fn $name(&$self $(, $argument: $type)*) -> $output {
+                /// A method again, so that the body may say `self` and `Self`.
+                trait Method<$T: $crate::float::Float>: Sized {
+                    type Signature;
+                    fn generic(&self $(, $argument: $type)*) -> $output;
                 }
                 impl<$T: $crate::float::Float> Method<$T> for $Type<$T> {
-                    fn generic(&$self $(, $argument: $type)*) $(-> $output)? $body
+                    type Signature = fn(&Self $(, $type)*) -> $output;
+                    fn generic(&$self $(, $argument: $type)*) -> $output $body
                 }
-                type Signature<$T> = fn(&$Type<$T> $(, $type)*) $(-> $output)?;
+                type Signature<$T> = <$Type<$T> as Method<$T>>::Signature;
                 static FOR_F32: Signature<f32> = <$Type<f32> as Method<f32>>::generic;
                 static FOR_F64: Signature<f64> = <$Type<f64> as Method<f64>>::generic;
                 $crate::float::for_type::<$T, Signature<$T>>(&FOR_F32, &FOR_F64)($self $(, $argument)*)
