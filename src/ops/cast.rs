@@ -35,7 +35,10 @@ impl<T: Float> Tensor<T> {
             DType::F32 => AnyTensor::F32(cast_to_f32(self)?),
             DType::F64 => AnyTensor::F64(cast_to_f64(self)?),
         };
-        tensor.downcast().ok_or_else(|| unreachable!("the tensor has the type that was asked for"))
+        match tensor.downcast() {
+            Some(tensor) => Ok(tensor),
+            None => unreachable!("the tensor was cast to the type that is asked for"),
+        }
     }
 }
 
@@ -80,6 +83,12 @@ impl Indices {
     /// # Errors
     /// [`OutOfMemory`](crate::Error::OutOfMemory).
     pub fn to_tensor<T: Float>(&self) -> Result<Tensor<T>> {
-        Tensor::compute(self.shape().clone(), |out| map(self.as_slice(), out, |x| T::from_i64(x)))
+        to_tensor(self)
+    }
+}
+
+compiled! {
+    fn to_tensor<T>(indices: &Indices) -> Result<Tensor<T>> {
+        Tensor::compute(indices.shape().clone(), |out| map(indices.as_slice(), out, |x| T::from_i64(x)))
     }
 }

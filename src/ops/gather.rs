@@ -160,19 +160,25 @@ impl Indices {
     /// [`Error::OutOfRange`] for an index outside the classes, negative ones too; [`Error::Argument`]
     /// if there are no indices to infer the number from; [`Error::TooLarge`], [`Error::OutOfMemory`].
     pub fn one_hot<T: Float>(&self, classes: impl Into<Option<usize>>) -> Result<Tensor<T>> {
+        one_hot(self, classes.into())
+    }
+}
+
+compiled! {
+    fn one_hot<T>(indices: &Indices, classes: Option<usize>) -> Result<Tensor<T>> {
         let op = "one_hot";
-        let greatest = self.as_slice().iter().max().copied();
+        let greatest = indices.as_slice().iter().max().copied();
         let inferred = greatest
             .map(|greatest| usize::try_from(greatest).map_or(0, |greatest| greatest.saturating_add(1)));
-        let Some(classes) = classes.into().or(inferred) else {
+        let Some(classes) = classes.or(inferred) else {
             let allowed = "given when there are no indices to infer it from";
             return Err(Error::Argument { op, name: "classes", value: "None".into(), allowed });
         };
-        self.check_range(op, ("index", "a class"), classes, None)?;
-        let shape: Shape = self.shape().iter().copied().chain([classes]).collect();
+        indices.check_range(op, ("index", "a class"), classes, None)?;
+        let shape: Shape = indices.shape().iter().copied().chain([classes]).collect();
         shape.checked_elements(op)?;
         Tensor::compute_on_zeros(shape, |out| {
-            for (row, &label) in self.as_slice().iter().enumerate() {
+            for (row, &label) in indices.as_slice().iter().enumerate() {
                 out[row * classes + label as usize] = T::one();
             }
         })
