@@ -117,7 +117,6 @@ mod ops;
 
 pub mod data;
 pub mod guide;
-mod instances;
 #[cfg(feature = "safetensors")]
 pub mod io;
 pub mod nn;
@@ -132,8 +131,6 @@ pub use autograd::step::{Backward, Gradients, Step, StepContext};
 pub use autograd::tape::{Tape, TapeEntry};
 pub use error::{Difference, Error, Result};
 pub use float::{DType, Float};
-#[doc(hidden)]
-pub use instances::instances;
 pub use kernels::simd::{Instructions, instructions, set_instructions};
 pub use ops::metrics::{accuracy, error_rate};
 pub use ops::{

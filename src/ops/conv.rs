@@ -272,7 +272,7 @@ compiled! { impl Tensor<T>:
         &self,
         weight: &Tensor<T>,
         bias: Option<&Tensor<T>>,
-        options: Conv2dOptions
+        options: Conv2dOptions,
     ) -> Result<Self> {
         let op = "conv2d";
         if self.rank() == 3 {

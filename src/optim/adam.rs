@@ -151,7 +151,7 @@ compiled! {
         op: &'static str,
         options: Options,
         state: &mut OptimizerState<T>,
-        model: &mut dyn Parameters<T>
+        model: &mut dyn Parameters<T>,
     ) -> Result<()> {
         options.check(op)?;
         state.prepare(op, model, options.buffers())?;

@@ -28,7 +28,7 @@ use super::classes::{Classes, check_weight, class_dim, reduce, upstream_of_posit
 use crate::autograd::grad_mode::is_grad_enabled;
 use crate::autograd::step::{Backward, Gradients, Step, StepContext};
 use crate::error::{Error, Result};
-use crate::float::Float;
+use crate::float::{Float, compiled};
 use crate::kernels::compensated::two_sum;
 use crate::kernels::rows::columns;
 use crate::kernels::rows::cross_entropy::{self as kernels, ProbabilityTargets, Smoothing, Upstream};
@@ -158,7 +158,9 @@ impl<T: Float> CrossEntropyLoss<T> {
             Target::Probabilities(target) => self.forward_probabilities(op, logits, dim, target),
         }
     }
+}
 
+compiled! { impl CrossEntropyLoss<T>:
     fn forward_classes(
         &self,
         op: &'static str,
