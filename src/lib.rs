@@ -121,7 +121,6 @@ mod ops;
 
 pub mod data;
 pub mod guide;
-mod instances;
 #[cfg(feature = "safetensors")]
 pub mod io;
 pub mod nn;
@@ -137,8 +136,6 @@ pub use autograd::step::{Backward, Gradients, Step, StepContext};
 pub use autograd::tape::{Tape, TapeEntry};
 pub use error::{Difference, Error, ExpectedShape, Result};
 pub use float::{DType, Float};
-#[doc(hidden)]
-pub use instances::instances;
 pub use ops::metrics::{accuracy, error_rate};
 pub use ops::{
     BceWithLogitsLoss, Conv2dOptions, CrossEntropyLoss, HeightWidth, KlDivLoss, MaxPool2dOptions, MseLoss,

@@ -4,7 +4,7 @@ use crate::autograd::grad_mode::enable_grad;
 use crate::autograd::observe::hook;
 use crate::autograd::tape::{linearise, place_of};
 use crate::error::{Error, Result};
-use crate::float::Float;
+use crate::float::{Float, compiled};
 use crate::kernels::elementwise::add_assign;
 use crate::tensor::model::{AnyTensor, Needed, Node, Played, Recorded, Tensor, for_either};
 use smallvec::SmallVec;
@@ -96,73 +96,77 @@ impl<T: Float> Tensor<T> {
     }
 }
 
-/// Adds the gradients of several outputs together to their leaves, in one pass over the union of
-/// their graphs (PyTorch's `torch.autograd.backward`).
-///
-/// # Errors
-/// As [`Tensor::backward`]; [`Error::Argument`] for `create_graph`, and for another number of
-/// upstream gradients than outputs.
-pub fn backward<T: Float>(outputs: &[&Tensor<T>], options: &GradOptions<T>) -> Result<()> {
-    let op = "backward";
-    if options.create_graph {
-        let (name, allowed) = ("create_graph", "false; use grad() for gradients that can be differentiated");
-        return Err(Error::Argument { op, name, value: "true".into(), allowed });
+compiled! {
+    /// Adds the gradients of several outputs together to their leaves, in one pass over the union of
+    /// their graphs (PyTorch's `torch.autograd.backward`).
+    ///
+    /// # Errors
+    /// As [`Tensor::backward`]; [`Error::Argument`] for `create_graph`, and for another number of
+    /// upstream gradients than outputs.
+    pub fn backward<T>(outputs: &[&Tensor<T>], options: &GradOptions<T>) -> Result<()> {
+        let op = "backward";
+        if options.create_graph {
+            let (name, allowed) = ("create_graph", "false; use grad() for gradients that can be differentiated");
+            return Err(Error::Argument { op, name, value: "true".into(), allowed });
+        }
+        let roots = roots(op, outputs, options)?;
+        let kept = play(Request {
+            op,
+            roots,
+            wanted: None,
+            retain: options.retain_graph == Some(true),
+            recording: false,
+        })?;
+        accumulate_all(kept)
     }
-    let roots = roots(op, outputs, options)?;
-    let kept = play(Request {
-        op,
-        roots,
-        wanted: None,
-        retain: options.retain_graph == Some(true),
-        recording: false,
-    })?;
-    accumulate_all(kept)
 }
 
-/// The gradients of outputs with respect to inputs, returned rather than stored (PyTorch's
-/// `torch.autograd.grad`). Inputs may be leaves or values in the middle.
-///
-/// Only the steps between the inputs and the outputs are played. With
-/// [`create_graph`](GradOptions::create_graph) the results can be differentiated again, to any order:
-///
-/// ```
-/// # use tapegrad::{grad, GradOptions, Tensor};
-/// let x = Tensor::from(2.0).requires_grad();
-/// let y = x.pow(3.0)?;
-/// let recorded = GradOptions::new().create_graph(true);
-/// let dy = grad(&[&y], &[&x], &recorded)?.remove(0);         // 3 x^2
-/// let d2y = grad(&[&dy], &[&x], &recorded)?.remove(0);       // 6 x
-/// let d3y = grad(&[&d2y], &[&x], &GradOptions::new())?.remove(0);
-/// assert_eq!((dy.item()?, d2y.item()?, d3y.item()?), (12.0, 12.0, 6.0));
-/// # Ok::<(), tapegrad::Error>(())
-/// ```
-///
-/// # Errors
-/// As [`Tensor::backward`]; [`Error::NotTracked`] for an input too, and [`Error::Unused`] for an input that no
-/// output depends on.
-pub fn grad<T: Float>(
-    outputs: &[&Tensor<T>],
-    inputs: &[&Tensor<T>],
-    options: &GradOptions<T>,
-) -> Result<Vec<Tensor<T>>> {
-    let op = "grad";
-    let roots = roots(op, outputs, options)?;
-    let wanted = (inputs.iter().enumerate())
-        .map(|(index, input)| input.node().cloned().ok_or(Error::NotTracked { op, input: Some(index) }))
-        .collect::<Result<Vec<_>>>()?;
-    let (recording, retain) = (options.create_graph, options.retain_graph.unwrap_or(options.create_graph));
-    let request = Request { op, roots, wanted: Some(&wanted), retain, recording };
-    let found = if recording { enable_grad(|| play(request)) } else { play(request) }?;
-    (inputs.iter().zip(&wanted).enumerate())
-        .map(|(index, (input, node))| {
-            let gradient = found.iter().find(|(other, _)| other.id == node.id);
-            match gradient.and_then(|(_, gradient)| gradient.clone().downcast()) {
-                Some(gradient) => Ok(gradient),
-                None if options.materialize_grads => Tensor::zeros(input.shape()),
-                None => Err(Error::Unused { op, index }),
-            }
-        })
-        .collect()
+compiled! {
+    /// The gradients of outputs with respect to inputs, returned rather than stored (PyTorch's
+    /// `torch.autograd.grad`). Inputs may be leaves or values in the middle.
+    ///
+    /// Only the steps between the inputs and the outputs are played. With
+    /// [`create_graph`](GradOptions::create_graph) the results can be differentiated again, to any order:
+    ///
+    /// ```
+    /// # use tapegrad::{grad, GradOptions, Tensor};
+    /// let x = Tensor::from(2.0).requires_grad();
+    /// let y = x.pow(3.0)?;
+    /// let recorded = GradOptions::new().create_graph(true);
+    /// let dy = grad(&[&y], &[&x], &recorded)?.remove(0);         // 3 x^2
+    /// let d2y = grad(&[&dy], &[&x], &recorded)?.remove(0);       // 6 x
+    /// let d3y = grad(&[&d2y], &[&x], &GradOptions::new())?.remove(0);
+    /// assert_eq!((dy.item()?, d2y.item()?, d3y.item()?), (12.0, 12.0, 6.0));
+    /// # Ok::<(), tapegrad::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Tensor::backward`]; [`Error::NotTracked`] for an input too, and [`Error::Unused`] for an input that no
+    /// output depends on.
+    pub fn grad<T>(
+        outputs: &[&Tensor<T>],
+        inputs: &[&Tensor<T>],
+        options: &GradOptions<T>,
+    ) -> Result<Vec<Tensor<T>>> {
+        let op = "grad";
+        let roots = roots(op, outputs, options)?;
+        let wanted = (inputs.iter().enumerate())
+            .map(|(index, input)| input.node().cloned().ok_or(Error::NotTracked { op, input: Some(index) }))
+            .collect::<Result<Vec<_>>>()?;
+        let (recording, retain) = (options.create_graph, options.retain_graph.unwrap_or(options.create_graph));
+        let request = Request { op, roots, wanted: Some(&wanted), retain, recording };
+        let found = if recording { enable_grad(|| play(request)) } else { play(request) }?;
+        (inputs.iter().zip(&wanted).enumerate())
+            .map(|(index, (input, node))| {
+                let gradient = found.iter().find(|(other, _)| other.id == node.id);
+                match gradient.and_then(|(_, gradient)| gradient.clone().downcast()) {
+                    Some(gradient) => Ok(gradient),
+                    None if options.materialize_grads => Tensor::zeros(input.shape()),
+                    None => Err(Error::Unused { op, index }),
+                }
+            })
+            .collect()
+    }
 }
 
 /// Nodes with their upstream gradients.

@@ -1,7 +1,7 @@
 //! The tape: the steps that led to a result, in the order in which they were recorded.
 
 use crate::autograd::observe::values::ValueRange;
-use crate::float::Float;
+use crate::float::compiled;
 use crate::tensor::model::{Node, Tensor};
 use crate::tensor::shape::Shape;
 use smallvec::SmallVec;
@@ -55,7 +55,7 @@ pub struct TapeEntry {
     pub gradient_norm: Option<f64>,
 }
 
-impl<T: Float> Tensor<T> {
+compiled! { impl Tensor<T>:
     /// What this tensor depends on, in the order of recording. Empty for a constant.
     pub fn tape(&self) -> Tape {
         let (nodes, _) = linearise(self.node());

@@ -1,7 +1,7 @@
 //! Columns with a mean of 0 and a standard deviation of 1.
 
 use crate::error::{Error, Result};
-use crate::float::Float;
+use crate::float::{Float, compiled};
 use crate::tensor::model::Tensor;
 
 /// Shifts and scales each column of a table so that the samples it was fitted to have a mean of 0 and a
@@ -37,6 +37,31 @@ impl<T: Float> Standardizer<T> {
     /// [`Error::NotFinite`] for an entry that is infinite or nan, or a column whose spread overflows;
     /// [`Error::OutOfMemory`].
     pub fn fit(table: &Tensor<T>) -> Result<Self> {
+        fit(table)
+    }
+
+    /// (x - mean) / scale for a table of the same columns, or one sample.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the last dim has another size than the columns; [`Error::OutOfMemory`].
+    pub fn apply(&self, x: &Tensor<T>) -> Result<Tensor<T>> {
+        if x.shape().last() != self.mean.shape().last() {
+            let (actual, mut expected) = (x.shape().to_vec(), x.shape().to_vec());
+            expected.pop();
+            expected.extend(&self.mean.shape()[..]);
+            return Err(Error::Shape {
+                op: "Standardizer",
+                what: "the table",
+                expected: expected.into(),
+                actual,
+            });
+        }
+        x.sub(&self.mean)?.div(&self.scale)
+    }
+}
+
+compiled! {
+    fn fit<T>(table: &Tensor<T>) -> Result<Standardizer<T>> {
         let op = "Standardizer";
         let shape = table.shape().to_vec();
         let [samples, columns] = shape[..] else {
@@ -70,25 +95,6 @@ impl<T: Float> Standardizer<T> {
             }
         }
         Ok(Standardizer { mean, scale })
-    }
-
-    /// (x - mean) / scale for a table of the same columns, or one sample.
-    ///
-    /// # Errors
-    /// [`Error::Shape`] if the last dim has another size than the columns; [`Error::OutOfMemory`].
-    pub fn apply(&self, x: &Tensor<T>) -> Result<Tensor<T>> {
-        if x.shape().last() != self.mean.shape().last() {
-            let (actual, mut expected) = (x.shape().to_vec(), x.shape().to_vec());
-            expected.pop();
-            expected.extend(&self.mean.shape()[..]);
-            return Err(Error::Shape {
-                op: "Standardizer",
-                what: "the table",
-                expected: expected.into(),
-                actual,
-            });
-        }
-        x.sub(&self.mean)?.div(&self.scale)
     }
 }
 

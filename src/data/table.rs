@@ -1,7 +1,7 @@
 //! Tables of numbers in text.
 
 use crate::error::{Error, Result};
-use crate::float::Float;
+use crate::float::{Float, compiled};
 use crate::tensor::model::Tensor;
 
 /// A table from rows of fields that are text: the records of a CSV reader, for instance. The result has the
@@ -30,23 +30,25 @@ where
     parse("from_records", records)
 }
 
-/// A table from lines of numbers with commas between them. With `header`, the first line is the columns'
-/// names and is left out. Empty lines do not count. Fields in quotes are not understood: for those use a CSV
-/// reader and [`from_records`].
-///
-/// ```
-/// # use tapegrad::Tensor;
-/// # use tapegrad::data::from_csv;
-/// let table: Tensor<f64> = from_csv("x, y\n1, 2\n3, 4\n", true)?;
-/// assert_eq!(table.shape(), &[2, 2]);
-/// # Ok::<(), tapegrad::Error>(())
-/// ```
-///
-/// # Errors
-/// As [`from_records`]; the header is not counted as a row.
-pub fn from_csv<T: Float>(text: &str, header: bool) -> Result<Tensor<T>> {
-    let lines = text.lines().filter(|line| !line.trim().is_empty()).skip(usize::from(header));
-    parse("from_csv", lines.map(|line| line.split(',')))
+compiled! {
+    /// A table from lines of numbers with commas between them. With `header`, the first line is the columns'
+    /// names and is left out. Empty lines do not count. Fields in quotes are not understood: for those use a CSV
+    /// reader and [`from_records`].
+    ///
+    /// ```
+    /// # use tapegrad::Tensor;
+    /// # use tapegrad::data::from_csv;
+    /// let table: Tensor<f64> = from_csv("x, y\n1, 2\n3, 4\n", true)?;
+    /// assert_eq!(table.shape(), &[2, 2]);
+    /// # Ok::<(), tapegrad::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`from_records`]; the header is not counted as a row.
+    pub fn from_csv<T>(text: &str, header: bool) -> Result<Tensor<T>> {
+        let lines = text.lines().filter(|line| !line.trim().is_empty()).skip(usize::from(header));
+        parse("from_csv", lines.map(|line| line.split(',')))
+    }
 }
 
 fn parse<T, R, F, S>(op: &'static str, records: R) -> Result<Tensor<T>>

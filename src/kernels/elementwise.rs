@@ -9,7 +9,7 @@ pub(crate) fn map<A: Copy + Sync, B: Send>(x: &[A], out: &mut [B], f: impl Fn(A)
     for_each_chunk_beside(x, out, |x, out| map_row(x, out, f));
 }
 
-/// The same on one thread, with an f of its own: what that holds can wait in registers.
+/// The same on one thread. It takes `f` by value, so that what `f` captured can stay in registers.
 fn map_row<A: Copy, B>(x: &[A], out: &mut [B], f: impl Fn(A) -> B) {
     for (out, &x) in out.iter_mut().zip(x) {
         *out = f(x);

@@ -3,7 +3,7 @@
 //! The tensors are seen as (outer, size, inner); see [`Walk`].
 
 /// How an index tensor of shape (.., n, ..) walks over another tensor of shape (.., size, ..): for every
-/// element of the index, where in the other tensor its line along the dim begins.
+/// element of the index, where the row that it picks from begins in the other tensor.
 pub(crate) struct Walk {
     /// The sizes of the index.
     pub sizes: Vec<usize>,

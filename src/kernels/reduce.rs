@@ -9,7 +9,7 @@ use super::simd::dispatched;
 use crate::float::Float;
 use smallvec::{SmallVec, smallvec};
 
-/// So many columns of a large block are reduced together: what is known of them so far stays in the fastest cache.
+/// So many columns of a large block are reduced together: their sums so far stay in the fastest cache.
 const COLUMNS: usize = 256;
 
 /// Some blocks, or some columns of one block.
@@ -21,7 +21,7 @@ struct Panel<'a, T> {
 }
 
 impl<'a, T> Panel<'a, T> {
-    /// Each part of `out` that belongs to one block, and the rows of the block there.
+    /// For each block, its part of `out` and its rows.
     #[inline(always)]
     fn blocks<'o, B>(
         &self,
@@ -35,7 +35,7 @@ impl<'a, T> Panel<'a, T> {
     }
 }
 
-/// Calls `f` with panels and their parts of `out`, which together fill it. Blocks have a row.
+/// Calls `f` with every panel and its part of `out`. The blocks are not empty.
 fn for_each_panel<T: Sync, B: Send>(
     x: &[T],
     size: usize,
@@ -78,7 +78,7 @@ pub(crate) fn sum_blocks<T: Float>(x: &[T], size: usize, inner: usize, out: &mut
     for_each_panel(x, size, inner, out, |panel, out| sum_panel(panel, out));
 }
 
-/// What `f` makes of each piece of a long row.
+/// `f` of every piece of a long row.
 fn of_pieces<T: Sync, A: Default + Clone + Send>(row: &[T], f: impl Fn(&[T]) -> A + Sync) -> Vec<A> {
     let mut pieces = vec![A::default(); row.len().div_ceil(ELEMENTS_IN_CHUNK)];
     for_each_chunk(&mut pieces, 1, |index, piece| {
@@ -89,9 +89,9 @@ fn of_pieces<T: Sync, A: Default + Clone + Send>(row: &[T], f: impl Fn(&[T]) -> 
 }
 
 dispatched! {
-    /// The sum of numbers that a kernel computed in `f64`, to be rounded to `T`.
-    pub(crate) fn sum_of_wide<'a, T, M>(x: &'a [f64]) -> f64 {
-        sum_for::<T, f64>(x, |x| x).total()
+    /// The sum of numbers that a kernel computed in `f64`, over a divisor, rounded to `T`.
+    pub(crate) fn sum_of_wide<'a, T, M>(x: &'a [f64], divisor: f64) -> T {
+        T::from_f64(sum_for::<T, f64>(x, |x| x).total() / divisor)
     }
 
     fn sum_of_slice<'a, T, M>(x: &'a [T]) -> Sum {
@@ -144,7 +144,7 @@ fn sum_rows<'a, T: Float>(rows: impl Iterator<Item = &'a [T]>, out: &mut [T]) {
     }
 }
 
-/// Reduces each block, which has a row, over its rows with `combine`, whatever the order.
+/// Reduces each block over its rows with `combine`, in any order. The blocks are not empty.
 pub(crate) fn fold_blocks<T: Float>(
     x: &[T],
     size: usize,
@@ -178,7 +178,7 @@ pub(crate) fn fold_blocks<T: Float>(
     });
 }
 
-/// One row, which has an element, in many lanes at once.
+/// Reduces one row, which is not empty, in several lanes at once.
 fn fold_row<T: Copy>(row: &[T], combine: impl Fn(T, T) -> T) -> T {
     let (chunks, rest) = row.as_chunks::<16>();
     let Some((&first, chunks)) = chunks.split_first() else {
@@ -194,8 +194,8 @@ fn fold_row<T: Copy>(row: &[T], combine: impl Fn(T, T) -> T) -> T {
     rest.iter().fold(of_lanes, |so_far, &next| combine(so_far, next))
 }
 
-/// Where the first element stands of which this holds. The search goes by chunks, whose elements are looked at all
-/// at once.
+/// The position of the first element for which `holds`. It searches chunk by chunk: whether a chunk has one is decided
+/// without a branch for each element.
 #[inline(always)]
 pub(super) fn position<T: Copy>(x: &[T], holds: impl Fn(T) -> bool) -> Option<usize> {
     const CHUNK: usize = 256;
@@ -204,7 +204,8 @@ pub(super) fn position<T: Copy>(x: &[T], holds: impl Fn(T) -> bool) -> Option<us
     x[chunk..].iter().position(|&x| holds(x)).map(|place| chunk + place)
 }
 
-/// The position of the first element of each block's column that no other one `beats`. Blocks have a row.
+/// For each column of each block, the position of the first element that no other one `beats`. The blocks are not
+/// empty.
 pub(crate) fn position_blocks<T: Float>(
     x: &[T],
     size: usize,

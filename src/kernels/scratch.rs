@@ -3,7 +3,7 @@
 use num_traits::Float;
 use std::collections::TryReserveError;
 
-/// So many zeros. `vec![0.0; length]` would ask the allocator for zeroed memory, which for a small step takes
+/// A vector of zeros. `vec![0.0; length]` would ask the allocator for zeroed memory, which for a short vector takes
 /// longer than writing the zeros.
 pub(crate) fn zeros<T: Float>(length: usize) -> Vec<T> {
     let mut zeros = Vec::with_capacity(length);
@@ -11,7 +11,7 @@ pub(crate) fn zeros<T: Float>(length: usize) -> Vec<T> {
     zeros
 }
 
-/// One value so many times, where a refusal of the allocator can be answered.
+/// A vector of one value, or an error if the allocator refuses.
 pub(crate) fn try_filled<V: Copy>(value: V, length: usize) -> Result<Vec<V>, TryReserveError> {
     let mut values = Vec::new();
     values.try_reserve_exact(length)?;

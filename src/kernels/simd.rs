@@ -172,17 +172,18 @@ pub(crate) fn array<A: Copy + Default, const N: usize>(f: impl Fn(usize) -> A) -
     array
 }
 
-/// Defines a function that runs its body by [`dispatch`]. In the body, `M::mul_add` is the
-/// multiply-add of the instructions that it is being compiled for.
+/// Defines a function that runs its body by [`dispatch`], and is compiled in this crate as by
+/// [`compiled!`](crate::float::compiled). In the body, `M::mul_add` is the multiply-add of the instructions that
+/// it is being compiled for.
 macro_rules! dispatched {
     ($(
         $(#[$attribute:meta])*
         $visibility:vis fn $name:ident<$lifetime:lifetime, $T:ident, $M:ident>(
             $($argument:ident: $type:ty),* $(,)?
         ) $(-> $output:ty)? $body:block
-    )*) => {$(
+    )*) => {$crate::float::compiled! {$(
         $(#[$attribute])*
-        $visibility fn $name<$lifetime, $T: crate::float::Float>($($argument: $type),*) $(-> $output)? {
+        $visibility fn $name<$lifetime, $T>($($argument: $type),*) $(-> $output)? {
             struct Arguments<$lifetime, $T: crate::float::Float> {
                 $($argument: $type,)*
                 lifetime: std::marker::PhantomData<&$lifetime $T>,
@@ -197,7 +198,7 @@ macro_rules! dispatched {
             }
             crate::kernels::simd::dispatch(Arguments::<'_, $T> { $($argument,)* lifetime: std::marker::PhantomData })
         }
-    )*};
+    )*}};
     (@output) => { () };
     (@output $output:ty) => { $output };
 }

@@ -2,7 +2,7 @@
 
 use super::{ChaCha8Rng, Module, Name, Parameters};
 use crate::error::{Error, Result};
-use crate::float::Float;
+use crate::float::{Float, compiled};
 use crate::tensor::model::Tensor;
 use rand::{Rng, SeedableRng};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -89,17 +89,23 @@ impl<T: Float> Parameters<T> for Dropout {
 
 impl<T: Float> Module<T> for Dropout {
     fn forward(&self, input: &Tensor<T>) -> Result<Tensor<T>> {
-        if !self.training || self.probability == 0.0 {
+        forward(self, input)
+    }
+}
+
+compiled! {
+    fn forward<T>(dropout: &Dropout, input: &Tensor<T>) -> Result<Tensor<T>> {
+        if !dropout.training || dropout.probability == 0.0 {
             return Ok(input.clone());
         }
         let mut mask = Tensor::zeros(input.shape().clone())?;
         let values = mask.as_mut_slice()?;
         // A number of 32 bits is below this with the layer's probability.
-        let threshold = (self.probability * 2f64.powi(32)).round() as u64;
-        let kept = if self.probability == 1.0 { 0.0 } else { 1.0 / (1.0 - self.probability) };
+        let threshold = (dropout.probability * 2f64.powi(32)).round() as u64;
+        let kept = if dropout.probability == 1.0 { 0.0 } else { 1.0 / (1.0 - dropout.probability) };
         let kept = T::from_f64(kept);
 
-        let mut generator = self.lock();
+        let mut generator = dropout.lock();
         let start = generator.get_word_pos();
         for value in values {
             if u64::from(generator.next_u32()) >= threshold {
@@ -111,7 +117,7 @@ impl<T: Float> Module<T> for Dropout {
 
         let output = input.mul(&mask);
         if output.is_err() {
-            let mut generator = self.lock();
+            let mut generator = dropout.lock();
             if generator.get_word_pos() == end {
                 generator.set_word_pos(start); // a failure draws nothing
             }

@@ -12,7 +12,7 @@
 //! `f64` one does.
 
 use crate::error::{Error, Result};
-use crate::float::{DType, Float};
+use crate::float::{DType, Float, compiled};
 use crate::tensor::model::Tensor;
 use crate::tensor::shape::Shape;
 use rand::{Rng, RngExt};
@@ -98,15 +98,7 @@ pub fn uniform<T: Float>(
     high: f64,
     rng: &mut (impl Rng + ?Sized),
 ) -> Result<Tensor<T>> {
-    let op = "init::uniform";
-    expect_finite::<T>(op, "low", low)?;
-    expect_finite::<T>(op, "high", high)?;
-    expect_finite::<f64>(op, "high - low", high - low)?;
-    if low > high {
-        let (name, value, allowed) = ("low, high", format!("{low}, {high}"), "in ascending order");
-        return Err(Error::Argument { op, name, value, allowed });
-    }
-    filled(shape, || low + (high - low) * rng.random::<f64>())
+    uniform_from(shape.into(), low, high, &mut &mut *rng)
 }
 
 /// Refuses what is infinite or nan in the precision of the result.
@@ -132,16 +124,7 @@ pub fn normal<T: Float>(
     std: f64,
     rng: &mut (impl Rng + ?Sized),
 ) -> Result<Tensor<T>> {
-    let op = "init::normal";
-    expect_finite::<T>(op, "mean", mean)?;
-    expect_finite::<T>(op, "std", std)?;
-    if std < 0.0 {
-        return Err(Error::Argument { op, name: "std", value: std.to_string(), allowed: "at least 0" });
-    }
-    filled(shape, || {
-        let sample: f64 = StandardNormal.sample(rng);
-        mean + std * sample
-    })
+    normal_from(shape.into(), mean, std, &mut &mut *rng)
 }
 
 /// Uniform between -b and b for b = gain sqrt(3 / fan), so that the variance of the chosen sum is kept
@@ -231,7 +214,34 @@ fn xavier_std(op: &'static str, shape: &Shape, gain: f64) -> Result<f64> {
     Ok(if shape.contains(&0) { 0.0 } else { gain * (2.0 / fans).sqrt() })
 }
 
-fn filled<T: Float>(shape: impl Into<Shape>, mut sample: impl FnMut() -> f64) -> Result<Tensor<T>> {
+compiled! {
+    fn uniform_from<T>(shape: Shape, low: f64, high: f64, rng: &mut dyn Rng) -> Result<Tensor<T>> {
+        let op = "init::uniform";
+        expect_finite::<T>(op, "low", low)?;
+        expect_finite::<T>(op, "high", high)?;
+        expect_finite::<f64>(op, "high - low", high - low)?;
+        if low > high {
+            let (name, value, allowed) = ("low, high", format!("{low}, {high}"), "in ascending order");
+            return Err(Error::Argument { op, name, value, allowed });
+        }
+        filled(shape, || low + (high - low) * rng.random::<f64>())
+    }
+
+    fn normal_from<T>(shape: Shape, mean: f64, std: f64, rng: &mut dyn Rng) -> Result<Tensor<T>> {
+        let op = "init::normal";
+        expect_finite::<T>(op, "mean", mean)?;
+        expect_finite::<T>(op, "std", std)?;
+        if std < 0.0 {
+            return Err(Error::Argument { op, name: "std", value: std.to_string(), allowed: "at least 0" });
+        }
+        filled(shape, || {
+            let sample: f64 = StandardNormal.sample(rng);
+            mean + std * sample
+        })
+    }
+}
+
+fn filled<T: Float>(shape: Shape, mut sample: impl FnMut() -> f64) -> Result<Tensor<T>> {
     let mut tensor = Tensor::zeros(shape)?;
     tensor.as_mut_slice()?.fill_with(|| T::from_f64(sample()));
     Ok(tensor)

@@ -2,7 +2,7 @@
 
 use super::{Module, init};
 use crate::error::{Error, Result};
-use crate::float::Float;
+use crate::float::{Float, compiled};
 use crate::parameters;
 use crate::tensor::index::{Indices, ToIndices};
 use crate::tensor::model::Tensor;
@@ -116,10 +116,15 @@ impl<T: Float> Embedding<T> {
     /// [`Error::OutOfRange`] for an index that is no row, negative ones too; [`Error::Shape`] if the weight
     /// was replaced by a single value; [`Error::TooLarge`], [`Error::OutOfMemory`].
     pub fn lookup(&self, indices: impl ToIndices) -> Result<Tensor<T>> {
+        lookup(&self.weight, Indices::new(indices)?)
+    }
+}
+
+compiled! {
+    fn lookup<T>(table: &Tensor<T>, indices: Indices) -> Result<Tensor<T>> {
         let op = "Embedding";
-        let indices = Indices::new(indices)?;
-        let [count, ref width @ ..] = self.weight.shape()[..] else {
-            let (what, expected, shape) = ("the weight", "2", self.weight.shape().to_vec());
+        let [count, ref width @ ..] = table.shape()[..] else {
+            let (what, expected, shape) = ("the weight", "2", table.shape().to_vec());
             return Err(Error::Shape { op, what, expected: expected.into(), actual: shape });
         };
         let outside = |&index: &i64| usize::try_from(index).map_or(true, |index| index >= count);
@@ -128,7 +133,7 @@ impl<T: Float> Embedding<T> {
             let position = indices.shape().coordinates(at);
             return Err(Error::OutOfRange { op, what, unit, position, value, size: count });
         }
-        let rows = self.weight.index_select(0, indices.reshape([indices.len()])?)?;
+        let rows = table.index_select(0, indices.reshape([indices.len()])?)?;
         let shape: Vec<usize> = indices.shape().iter().chain(width).copied().collect();
         rows.reshape(&shape[..])
     }
@@ -140,16 +145,21 @@ impl<T: Float> Embedding<T> {
 /// [`Error::Argument`] for a number that is not whole, and the errors of [`Embedding::lookup`].
 impl<T: Float> Module<T> for Embedding<T> {
     fn forward(&self, input: &Tensor<T>) -> Result<Tensor<T>> {
-        let op = "Embedding";
+        self.lookup(whole_numbers(input)?)
+    }
+}
+
+compiled! {
+    fn whole_numbers<T>(input: &Tensor<T>) -> Result<Indices> {
         let whole = |value: &T| {
             // The largest whole number that both types hold together with all those below it.
             let exact = value.fract() == T::zero() && value.abs() <= T::from_f64(9007199254740992.0);
-            let (name, allowed) = ("an index", "a whole number");
+            let (op, name, allowed) = ("Embedding", "an index", "a whole number");
             let refused = || Error::Argument { op, name, value: value.to_string(), allowed };
             exact.then(|| Float::to_f64(*value) as i64).ok_or_else(refused)
         };
         let indices = input.as_slice().iter().map(whole).collect::<Result<Vec<i64>>>()?;
-        self.lookup(Indices::from_vec(indices, input.shape().clone())?)
+        Indices::from_vec(indices, input.shape().clone())
     }
 }
 

@@ -5,7 +5,7 @@
 
 use crate::autograd::step::{Backward, Gradients, Step, StepContext};
 use crate::error::Result;
-use crate::float::Float;
+use crate::float::{Float, compiled};
 use crate::kernels::elementwise::zip_strided;
 use crate::tensor::mask::Mask;
 use crate::tensor::model::Tensor;
@@ -68,9 +68,7 @@ impl<T: Float> Tensor<T> {
     /// [`Broadcast`](crate::Error::Broadcast), [`TooLarge`](crate::Error::TooLarge), [`OutOfMemory`](crate::Error::OutOfMemory).
     #[allow(clippy::should_implement_trait)] // the operators are there too; named methods return the error
     pub fn add(&self, other: impl Operand<T>) -> Result<Self> {
-        let other = other.operand();
-        let value = zipped("add", self, &other, |a, b| a + b)?;
-        Ok(Step::new(Add).input(self).input(&other).record(value))
+        add(self, &other.operand())
     }
 
     /// a - b; the derivatives are 1 and -1. The shapes broadcast.
@@ -79,9 +77,7 @@ impl<T: Float> Tensor<T> {
     /// [`Broadcast`](crate::Error::Broadcast), [`TooLarge`](crate::Error::TooLarge), [`OutOfMemory`](crate::Error::OutOfMemory).
     #[allow(clippy::should_implement_trait)]
     pub fn sub(&self, other: impl Operand<T>) -> Result<Self> {
-        let other = other.operand();
-        let value = zipped("sub", self, &other, |a, b| a - b)?;
-        Ok(Step::new(Sub).input(self).input(&other).record(value))
+        sub(self, &other.operand())
     }
 
     /// a b, element by element; the derivatives are b and a. The shapes broadcast.
@@ -90,10 +86,7 @@ impl<T: Float> Tensor<T> {
     /// [`Broadcast`](crate::Error::Broadcast), [`TooLarge`](crate::Error::TooLarge), [`OutOfMemory`](crate::Error::OutOfMemory).
     #[allow(clippy::should_implement_trait)]
     pub fn mul(&self, other: impl Operand<T>) -> Result<Self> {
-        let other = other.operand();
-        let value = zipped("mul", self, &other, |a, b| a * b)?;
-        let step = Step::new(Mul).input_saved_if(other.is_tracked(), self);
-        Ok(step.input_saved_if(self.is_tracked(), &other).record(value))
+        mul(self, &other.operand())
     }
 
     /// a / b; the derivatives are 1/b and -a/b^2. The shapes broadcast.
@@ -102,9 +95,7 @@ impl<T: Float> Tensor<T> {
     /// [`Broadcast`](crate::Error::Broadcast), [`TooLarge`](crate::Error::TooLarge), [`OutOfMemory`](crate::Error::OutOfMemory).
     #[allow(clippy::should_implement_trait)]
     pub fn div(&self, other: impl Operand<T>) -> Result<Self> {
-        let other = other.operand();
-        let value = zipped("div", self, &other, |a, b| a / b)?;
-        Ok(Step::new(Div).input_saved_if(other.is_tracked(), self).saved_input(&other).record(value))
+        div(self, &other.operand())
     }
 
     /// a^b; the derivatives are b a^(b-1) and a^b ln a. The shapes broadcast.
@@ -115,10 +106,7 @@ impl<T: Float> Tensor<T> {
     /// # Errors
     /// [`Broadcast`](crate::Error::Broadcast), [`TooLarge`](crate::Error::TooLarge), [`OutOfMemory`](crate::Error::OutOfMemory).
     pub fn pow(&self, exponent: impl Operand<T>) -> Result<Self> {
-        let exponent = exponent.operand();
-        let value = zipped("pow", self, &exponent, |a, b| a.powf(b))?;
-        let step = Step::new(Pow).saved_input(self).saved_input(&exponent);
-        Ok(if exponent.is_tracked() { step.saving_output() } else { step }.record(value))
+        pow(self, &exponent.operand())
     }
 
     /// The greater of a and b, nan if either is; the derivatives are 1 for the greater, 0 for the
@@ -127,9 +115,7 @@ impl<T: Float> Tensor<T> {
     /// # Errors
     /// [`Broadcast`](crate::Error::Broadcast), [`TooLarge`](crate::Error::TooLarge), [`OutOfMemory`](crate::Error::OutOfMemory).
     pub fn maximum(&self, other: impl Operand<T>) -> Result<Self> {
-        let other = other.operand();
-        let value = zipped("maximum", self, &other, |a, b| if a >= b || a.is_nan() { a } else { b })?;
-        Ok(Step::new(Maximum).saved_input(self).saved_input(&other).record(value))
+        maximum(self, &other.operand())
     }
 
     /// The lesser of a and b, nan if either is; derivatives as for [`maximum`](Tensor::maximum).
@@ -137,9 +123,43 @@ impl<T: Float> Tensor<T> {
     /// # Errors
     /// [`Broadcast`](crate::Error::Broadcast), [`TooLarge`](crate::Error::TooLarge), [`OutOfMemory`](crate::Error::OutOfMemory).
     pub fn minimum(&self, other: impl Operand<T>) -> Result<Self> {
-        let other = other.operand();
-        let value = zipped("minimum", self, &other, |a, b| if a <= b || a.is_nan() { a } else { b })?;
-        Ok(Step::new(Minimum).saved_input(self).saved_input(&other).record(value))
+        minimum(self, &other.operand())
+    }
+}
+
+compiled! {
+    fn add<T>(a: &Tensor<T>, b: &Tensor<T>) -> Result<Tensor<T>> {
+        Ok(Step::new(Add).input(a).input(b).record(zipped("add", a, b, |a, b| a + b)?))
+    }
+
+    fn sub<T>(a: &Tensor<T>, b: &Tensor<T>) -> Result<Tensor<T>> {
+        Ok(Step::new(Sub).input(a).input(b).record(zipped("sub", a, b, |a, b| a - b)?))
+    }
+
+    fn mul<T>(a: &Tensor<T>, b: &Tensor<T>) -> Result<Tensor<T>> {
+        let step = Step::new(Mul).input_saved_if(b.is_tracked(), a).input_saved_if(a.is_tracked(), b);
+        Ok(step.record(zipped("mul", a, b, |a, b| a * b)?))
+    }
+
+    fn div<T>(a: &Tensor<T>, b: &Tensor<T>) -> Result<Tensor<T>> {
+        let step = Step::new(Div).input_saved_if(b.is_tracked(), a).saved_input(b);
+        Ok(step.record(zipped("div", a, b, |a, b| a / b)?))
+    }
+
+    fn pow<T>(a: &Tensor<T>, b: &Tensor<T>) -> Result<Tensor<T>> {
+        let value = zipped("pow", a, b, |a, b| a.powf(b))?;
+        let step = Step::new(Pow).saved_input(a).saved_input(b);
+        Ok(if b.is_tracked() { step.saving_output() } else { step }.record(value))
+    }
+
+    fn maximum<T>(a: &Tensor<T>, b: &Tensor<T>) -> Result<Tensor<T>> {
+        let value = zipped("maximum", a, b, |a, b| if a >= b || a.is_nan() { a } else { b })?;
+        Ok(Step::new(Maximum).saved_input(a).saved_input(b).record(value))
+    }
+
+    fn minimum<T>(a: &Tensor<T>, b: &Tensor<T>) -> Result<Tensor<T>> {
+        let value = zipped("minimum", a, b, |a, b| if a <= b || a.is_nan() { a } else { b })?;
+        Ok(Step::new(Minimum).saved_input(a).saved_input(b).record(value))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::autograd::step::{Backward, Gradients, Step, StepContext};
 use crate::error::Result;
-use crate::float::Float;
+use crate::float::{DType, Float, compiled};
 use crate::kernels::elementwise::map;
 use crate::tensor::index::Indices;
 use crate::tensor::model::{AnyTensor, Tensor};
@@ -14,7 +14,7 @@ impl<T: Float> Tensor<T> {
     /// # Errors
     /// [`OutOfMemory`](crate::Error::OutOfMemory).
     pub fn to_f32(&self) -> Result<Tensor<f32>> {
-        self.cast()
+        cast_to_f32(self)
     }
 
     /// The values in `f64`, exactly; the gradient is rounded back.
@@ -22,7 +22,7 @@ impl<T: Float> Tensor<T> {
     /// # Errors
     /// [`OutOfMemory`](crate::Error::OutOfMemory).
     pub fn to_f64(&self) -> Result<Tensor<f64>> {
-        self.cast()
+        cast_to_f64(self)
     }
 
     /// The values in the precision `U`, the tensor itself if that is what it has. The gradient is
@@ -31,14 +31,35 @@ impl<T: Float> Tensor<T> {
     /// # Errors
     /// [`OutOfMemory`](crate::Error::OutOfMemory).
     pub fn cast<U: Float>(&self) -> Result<Tensor<U>> {
-        if let Some(same) = AnyTensor::new(self.clone()).downcast() {
-            return Ok(same);
+        let tensor = match U::DTYPE {
+            DType::F32 => AnyTensor::F32(cast_to_f32(self)?),
+            DType::F64 => AnyTensor::F64(cast_to_f64(self)?),
+        };
+        match tensor.downcast() {
+            Some(tensor) => Ok(tensor),
+            None => unreachable!("the tensor was cast to the type that is asked for"),
         }
-        let value = Tensor::compute(self.shape().clone(), |out| {
-            map(self.as_slice(), out, |x| U::from_f64(x.to_f64()));
-        })?;
-        Ok(Step::new(Cast::<T>(PhantomData)).input(self).record(value))
     }
+}
+
+compiled! {
+    fn cast_to_f32<T>(x: &Tensor<T>) -> Result<Tensor<f32>> {
+        cast(x)
+    }
+
+    fn cast_to_f64<T>(x: &Tensor<T>) -> Result<Tensor<f64>> {
+        cast(x)
+    }
+}
+
+fn cast<T: Float, U: Float>(x: &Tensor<T>) -> Result<Tensor<U>> {
+    if let Some(same) = AnyTensor::new(x.clone()).downcast() {
+        return Ok(same);
+    }
+    let value = Tensor::compute(x.shape().clone(), |out| {
+        map(x.as_slice(), out, |x| U::from_f64(x.to_f64()));
+    })?;
+    Ok(Step::new(Cast::<T>(PhantomData)).input(x).record(value))
 }
 
 /// The step from `From` to the rule's own precision.
@@ -62,6 +83,12 @@ impl Indices {
     /// # Errors
     /// [`OutOfMemory`](crate::Error::OutOfMemory).
     pub fn to_tensor<T: Float>(&self) -> Result<Tensor<T>> {
-        Tensor::compute(self.shape().clone(), |out| map(self.as_slice(), out, |x| T::from_i64(x)))
+        to_tensor(self)
+    }
+}
+
+compiled! {
+    fn to_tensor<T>(indices: &Indices) -> Result<Tensor<T>> {
+        Tensor::compute(indices.shape().clone(), |out| map(indices.as_slice(), out, |x| T::from_i64(x)))
     }
 }

@@ -3,7 +3,7 @@
 use super::binary::Operand;
 use crate::autograd::step::{Backward, Gradients, Step, StepContext};
 use crate::error::{Error, Result};
-use crate::float::Float;
+use crate::float::{Float, compiled};
 use crate::kernels::elementwise::{map, zip_strided};
 use crate::kernels::parallel::for_each_range;
 use crate::tensor::mask::{Mask, all_false};
@@ -12,17 +12,20 @@ use crate::tensor::model::Tensor;
 /// Comparisons as a table: the method and its operator.
 macro_rules! comparisons {
     ($($name:ident $operator:tt $text:literal;)*) => {
-        impl<T: Float> Tensor<T> {
-            $(
-                #[doc = concat!("Where a ", $text, " b, element by element; the shapes broadcast. No gradient.")]
-                ///
-                /// # Errors
-                /// [`Error::Broadcast`], [`Error::TooLarge`].
-                pub fn $name(&self, other: impl Operand<T>) -> Result<Mask> {
-                    compare(stringify!($name), self, &other.operand(), |a, b| a $operator b)
-                }
-            )*
-        }
+        impl<T: Float> Tensor<T> {$(
+            #[doc = concat!("Where a ", $text, " b, element by element; the shapes broadcast. No gradient.")]
+            ///
+            /// # Errors
+            /// [`Error::Broadcast`], [`Error::TooLarge`].
+            pub fn $name(&self, other: impl Operand<T>) -> Result<Mask> {
+                $name(self, &other.operand())
+            }
+        )*}
+        compiled! {$(
+            fn $name<T>(a: &Tensor<T>, b: &Tensor<T>) -> Result<Mask> {
+                compare(stringify!($name), a, b, |a, b| a $operator b)
+            }
+        )*}
     };
 }
 
@@ -65,8 +68,13 @@ impl<T: Float> Tensor<T> {
     /// # Errors
     /// [`Error::Broadcast`], [`Error::TooLarge`], [`Error::OutOfMemory`].
     pub fn where_cond(&self, condition: &Mask, other: impl Operand<T>) -> Result<Self> {
+        self.chosen(condition, &other.operand())
+    }
+}
+
+compiled! { impl Tensor<T>:
+    fn chosen(&self, condition: &Mask, other: &Tensor<T>) -> Result<Self> {
         let op = "where_cond";
-        let other = other.operand();
         let shape = self.shape().broadcast_of(op, other.shape())?.broadcast_of(op, condition.shape())?;
         shape.checked_elements(op)?;
         let condition = condition.broadcast_to(&shape)?;
@@ -81,7 +89,7 @@ impl<T: Float> Tensor<T> {
                 }
             });
         })?;
-        Ok(Step::new(Where { condition }).input(self).input(&other).record(value))
+        Ok(Step::new(Where { condition }).input(self).input(other).record(value))
     }
 
     /// The elements, with `value` where the mask holds; the mask broadcasts to this tensor's shape.

@@ -8,7 +8,7 @@
 
 use crate::autograd::step::{Backward, Gradients, Step, StepContext};
 use crate::error::{Error, Result};
-use crate::float::Float;
+use crate::float::{Float, compiled};
 use crate::kernels::convolution::{self, Axis, Windows};
 use crate::tensor::model::Tensor;
 use crate::tensor::shape::Shape;
@@ -263,12 +263,22 @@ impl<T: Float> Tensor<T> {
         bias: impl Into<Option<&'a Tensor<T>>>,
         options: Conv2dOptions,
     ) -> Result<Self> {
+        self.convolved(weight, bias.into(), options)
+    }
+}
+
+compiled! { impl Tensor<T>:
+    fn convolved(
+        &self,
+        weight: &Tensor<T>,
+        bias: Option<&Tensor<T>>,
+        options: Conv2dOptions,
+    ) -> Result<Self> {
         let op = "conv2d";
         if self.rank() == 3 {
             return self.unsqueeze(0)?.conv2d(weight, bias, options)?.squeeze(0);
         }
         let geometry = Geometry::new(op, self, weight, &options)?;
-        let bias = bias.into();
         if let Some(bias) = bias
             && *bias.shape() != [geometry.outputs]
         {

@@ -6,7 +6,7 @@
 
 use crate::autograd::step::{Backward, Gradients, Step, StepContext};
 use crate::error::{Error, Result};
-use crate::float::Float;
+use crate::float::{Float, compiled};
 use crate::kernels::gather::{Walk, add_blocks, select_blocks};
 use crate::tensor::index::{Indices, ToIndices, indices};
 use crate::tensor::model::Tensor;
@@ -31,15 +31,7 @@ impl<T: Float> Tensor<T> {
     /// [`Error::Shape`] for an index of another rank, or larger in another dim.
     pub fn gather(&self, dim: isize, index: impl ToIndices) -> Result<Self> {
         let op = "gather";
-        let (dim, index) = (self.shape().dim_of(op, dim)?, indices(op, index)?);
-        let walk = walk(op, self.shape(), dim, &index)?;
-        let value = Tensor::compute(index.shape().clone(), |out| {
-            if let Some(walk) = walk {
-                walk.gather(self.as_slice(), index.as_slice(), out);
-            }
-        })?;
-        let rule = Gather { shape: self.shape().clone(), dim, index };
-        Ok(Step::new(rule).input(self).record(value))
+        gather(self, self.shape().dim_of(op, dim)?, indices(op, index)?)
     }
 
     /// This tensor with the elements of `source` added at the positions that the index names along
@@ -50,8 +42,38 @@ impl<T: Float> Tensor<T> {
     /// As [`gather`](Tensor::gather), and [`Error::Shape`] if the index is larger than the source.
     pub fn scatter_add(&self, dim: isize, index: impl ToIndices, source: &Tensor<T>) -> Result<Self> {
         let op = "scatter_add";
-        let (dim, index) = (self.shape().dim_of(op, dim)?, indices(op, index)?);
-        let walk = walk(op, self.shape(), dim, &index)?;
+        scatter_add(self, self.shape().dim_of(op, dim)?, indices(op, index)?, source)
+    }
+
+    /// The entries along `dim` that a one-dim index names, in its order: the rows of an embedding.
+    ///
+    /// The gradient is added to the entries that were taken; one taken twice gets both.
+    ///
+    /// # Errors
+    /// [`Error::Dim`]; [`Error::OutOfRange`], for negative indices too; [`Error::Shape`] for an
+    /// index with more than one dim; [`Error::Shape`] for other than one index into a single value.
+    pub fn index_select(&self, dim: isize, index: impl ToIndices) -> Result<Self> {
+        let op = "index_select";
+        index_select(self, self.shape().dim_of(op, dim)?, indices(op, index)?)
+    }
+}
+
+compiled! {
+    fn gather<T>(x: &Tensor<T>, dim: usize, index: Indices) -> Result<Tensor<T>> {
+        let op = "gather";
+        let walk = walk(op, x.shape(), dim, &index)?;
+        let value = Tensor::compute(index.shape().clone(), |out| {
+            if let Some(walk) = walk {
+                walk.gather(x.as_slice(), index.as_slice(), out);
+            }
+        })?;
+        let rule = Gather { shape: x.shape().clone(), dim, index };
+        Ok(Step::new(rule).input(x).record(value))
+    }
+
+    fn scatter_add<T>(x: &Tensor<T>, dim: usize, index: Indices, source: &Tensor<T>) -> Result<Tensor<T>> {
+        let op = "scatter_add";
+        let walk = walk(op, x.shape(), dim, &index)?;
         let fits = |(&index, &source): (&usize, &usize)| index <= source;
         // The part of the source that the index covers.
         let mut covered = source.clone();
@@ -68,15 +90,38 @@ impl<T: Float> Tensor<T> {
             return Err(Error::Shape { op, what: "the source", expected: expected.into(), actual });
         }
         let source = covered;
-        let value = Tensor::compute(self.shape().clone(), |out| {
-            out.copy_from_slice(self.as_slice());
+        let value = Tensor::compute(x.shape().clone(), |out| {
+            out.copy_from_slice(x.as_slice());
             if let Some(walk) = walk {
                 walk.scatter_add(source.as_slice(), index.as_slice(), out);
             }
         })?;
-        Ok(Step::new(ScatterAdd { dim, index }).input(self).input(&source).record(value))
+        Ok(Step::new(ScatterAdd { dim, index }).input(x).input(&source).record(value))
     }
 
+    fn index_select<T>(x: &Tensor<T>, dim: usize, index: Indices) -> Result<Tensor<T>> {
+        let op = "index_select";
+        if index.rank() > 1 {
+            let shape = index.shape().to_vec();
+            return Err(Error::Shape { op, what: "the index", expected: "1".into(), actual: shape });
+        }
+        if x.rank() == 0 && index.len() != 1 {
+            let (expected, actual) = (vec![1], index.shape().to_vec());
+            return Err(Error::Shape { op, what: "the index of a single value", expected: expected.into(), actual });
+        }
+        let split = x.shape().split_at_dim(dim);
+        index.check_range(op, ("index", "a position"), split.size, None)?;
+        let shape = x.shape().with_size(dim, index.len());
+        shape.checked_elements(op)?;
+        let value = Tensor::compute(shape, |out| {
+            select_blocks(x.as_slice(), split.size, split.inner, index.as_slice(), out);
+        })?;
+        let rule = IndexSelect { shape: x.shape().clone(), dim, index };
+        Ok(Step::new(rule).input(x).record(value))
+    }
+}
+
+compiled! { impl Tensor<T>:
     /// The opposite of [`gather`](Tensor::gather): zeros of a shape, with the elements of this tensor added
     /// where the index says.
     pub(super) fn scatter(&self, shape: &Shape, dim: usize, index: &Indices) -> Result<Self> {
@@ -87,40 +132,6 @@ impl<T: Float> Tensor<T> {
             }
         })?;
         Ok(Step::new(Scatter { dim, index: index.clone() }).input(self).record(value))
-    }
-
-    /// The entries along `dim` that a one-dim index names, in its order: the rows of an embedding.
-    ///
-    /// The gradient is added to the entries that were taken; one taken twice gets both.
-    ///
-    /// # Errors
-    /// [`Error::Dim`]; [`Error::OutOfRange`], for negative indices too; [`Error::Shape`] for an
-    /// index with more than one dim, and for other than one index into a single value.
-    pub fn index_select(&self, dim: isize, index: impl ToIndices) -> Result<Self> {
-        let op = "index_select";
-        let (dim, index) = (self.shape().dim_of(op, dim)?, indices(op, index)?);
-        if index.rank() > 1 {
-            let shape = index.shape().to_vec();
-            return Err(Error::Shape { op, what: "the index", expected: "1".into(), actual: shape });
-        }
-        if self.rank() == 0 && index.len() != 1 {
-            let (expected, actual) = (vec![1], index.shape().to_vec());
-            return Err(Error::Shape {
-                op,
-                what: "the index of a single value",
-                expected: expected.into(),
-                actual,
-            });
-        }
-        let split = self.shape().split_at_dim(dim);
-        index.check_range(op, ("index", "a position"), split.size, None)?;
-        let shape = self.shape().with_size(dim, index.len());
-        shape.checked_elements(op)?;
-        let value = Tensor::compute(shape, |out| {
-            select_blocks(self.as_slice(), split.size, split.inner, index.as_slice(), out);
-        })?;
-        let rule = IndexSelect { shape: self.shape().clone(), dim, index };
-        Ok(Step::new(rule).input(self).record(value))
     }
 
     /// The opposite of [`index_select`](Tensor::index_select): zeros of a shape, with the entries of
@@ -149,19 +160,25 @@ impl Indices {
     /// [`Error::OutOfRange`] for an index outside the classes, negative ones too; [`Error::Argument`]
     /// if there are no indices to infer the number from; [`Error::TooLarge`], [`Error::OutOfMemory`].
     pub fn one_hot<T: Float>(&self, classes: impl Into<Option<usize>>) -> Result<Tensor<T>> {
+        one_hot(self, classes.into())
+    }
+}
+
+compiled! {
+    fn one_hot<T>(indices: &Indices, classes: Option<usize>) -> Result<Tensor<T>> {
         let op = "one_hot";
-        let greatest = self.as_slice().iter().max().copied();
+        let greatest = indices.as_slice().iter().max().copied();
         let inferred = greatest
             .map(|greatest| usize::try_from(greatest).map_or(0, |greatest| greatest.saturating_add(1)));
-        let Some(classes) = classes.into().or(inferred) else {
+        let Some(classes) = classes.or(inferred) else {
             let allowed = "given when there are no indices to infer it from";
             return Err(Error::Argument { op, name: "classes", value: "None".into(), allowed });
         };
-        self.check_range(op, ("index", "a class"), classes, None)?;
-        let shape: Shape = self.shape().iter().copied().chain([classes]).collect();
+        indices.check_range(op, ("index", "a class"), classes, None)?;
+        let shape: Shape = indices.shape().iter().copied().chain([classes]).collect();
         shape.checked_elements(op)?;
         Tensor::compute_on_zeros(shape, |out| {
-            for (row, &label) in self.as_slice().iter().enumerate() {
+            for (row, &label) in indices.as_slice().iter().enumerate() {
                 out[row * classes + label as usize] = T::one();
             }
         })

@@ -2,7 +2,7 @@
 
 use crate::autograd::step::{Backward, Gradients, Step, StepContext};
 use crate::error::{Error, Result};
-use crate::float::Float;
+use crate::float::{Float, compiled};
 use crate::kernels::copies::strided::{copy_into_block, strided_copy};
 use crate::tensor::model::Tensor;
 use crate::tensor::shape::{Shape, wrap_dim};
@@ -18,62 +18,7 @@ impl<T: Float> Tensor<T> {
     /// [`Error::Argument`] for no tensors, [`Error::Shape`] for tensors of rank 0, of different
     /// ranks or of sizes that differ elsewhere, [`Error::Dim`].
     pub fn cat(tensors: &[&Tensor<T>], dim: isize) -> Result<Self> {
-        let op = "cat";
-        let is_skipped = |tensor: &Tensor<T>| tensor.shape() == &[0];
-        let first = tensors.iter().find(|tensor| !is_skipped(tensor)).or(tensors.first());
-        let Some(first) = first else { return Err(no_tensors(op)) };
-        if let Some(scalar) = tensors.iter().find(|tensor| tensor.rank() == 0) {
-            let (what, expected) = ("a tensor", "at least 1 (use stack for single values)");
-            return Err(Error::Shape {
-                op,
-                what,
-                expected: expected.into(),
-                actual: scalar.shape().to_vec(),
-            });
-        }
-        let dim = first.shape().dim_of(op, dim)?;
-        let mut sizes = Vec::with_capacity(tensors.len());
-        for tensor in tensors {
-            if is_skipped(tensor) && first.rank() != 1 {
-                sizes.push(0);
-                continue;
-            }
-            if tensor.rank() != first.rank() {
-                let (what, expected) = ("a tensor", "that of the first tensor");
-                return Err(Error::Shape {
-                    op,
-                    what,
-                    expected: expected.into(),
-                    actual: tensor.shape().to_vec(),
-                });
-            }
-            let size = tensor.shape()[dim];
-            let expected = first.shape().with_size(dim, size);
-            if tensor.shape() != &expected {
-                let (expected, actual) = (expected.to_vec(), tensor.shape().to_vec());
-                return Err(Error::Shape { op, what: "a tensor", expected: expected.into(), actual });
-            }
-            sizes.push(size);
-        }
-        let total = sizes.iter().try_fold(0usize, |sum, &size| sum.checked_add(size));
-        let shape = first.shape().with_size(dim, total.unwrap_or(usize::MAX));
-        shape.checked_elements(op)?;
-        let split = shape.split_at_dim(dim);
-        let value = Tensor::compute(shape, |out| {
-            let mut start = 0;
-            for (tensor, &size) in tensors.iter().zip(&sizes) {
-                copy_into_block(
-                    tensor.as_slice(),
-                    out,
-                    split.size * split.inner,
-                    start * split.inner,
-                    size * split.inner,
-                );
-                start += size;
-            }
-        })?;
-        let rule = Cat { dim, sizes, shapes: tensors.iter().map(|tensor| tensor.shape().clone()).collect() };
-        Ok(tensors.iter().fold(Step::new(rule), |step, tensor| step.input(*tensor)).record(value))
+        cat(tensors, dim)
     }
 
     /// Tensors of equal shape along a new dim; `dim` is counted in the result.
@@ -82,17 +27,35 @@ impl<T: Float> Tensor<T> {
     /// [`Error::Argument`] for no tensors, [`Error::Shape`] for different shapes,
     /// [`Error::Dim`].
     pub fn stack(tensors: &[&Tensor<T>], dim: isize) -> Result<Self> {
-        let op = "stack";
-        let first = tensors.first().ok_or_else(|| no_tensors(op))?;
-        if let Some(other) = tensors.iter().find(|other| other.shape() != first.shape()) {
-            let (expected, actual) = (first.shape().to_vec(), other.shape().to_vec());
-            return Err(Error::Shape { op, what: "a tensor", expected: expected.into(), actual });
-        }
-        let dim = wrap_dim(op, dim, first.rank() + 1)? as isize;
-        let expanded = tensors.iter().map(|tensor| tensor.unsqueeze(dim)).collect::<Result<Vec<_>>>()?;
-        Tensor::cat(&expanded.iter().collect::<Vec<_>>(), dim)
+        stack(tensors, dim)
     }
 
+    /// The entries along a dim in a range: `x.slice(0, 2..5)`, `x.slice(-1, ..3)`.
+    ///
+    /// # Errors
+    /// As [`narrow`](Tensor::narrow).
+    pub fn slice(&self, dim: isize, range: impl RangeBounds<usize>) -> Result<Self> {
+        let op = "slice";
+        let size = *self.shape().get(self.shape().dim_of(op, dim)?).unwrap_or(&0);
+        let start = match range.start_bound() {
+            Bound::Included(&start) => start,
+            Bound::Excluded(&start) => start.saturating_add(1),
+            Bound::Unbounded => 0,
+        };
+        let end = match range.end_bound() {
+            Bound::Included(&end) => end.saturating_add(1),
+            Bound::Excluded(&end) => end,
+            Bound::Unbounded => size,
+        };
+        if start > end || end > size {
+            let value = format!("{start}..{end} in a dim of size {size}");
+            return Err(Error::Argument { op, name: "the range", value, allowed: "inside the dim" });
+        }
+        self.narrow(dim, start as isize, end - start)
+    }
+}
+
+compiled! { impl Tensor<T>:
     /// `length` entries along a dim, from `start` on (negative: counted from the end).
     ///
     /// The gradient is 0 outside the part.
@@ -128,30 +91,6 @@ impl<T: Float> Tensor<T> {
                 })
             }
         }
-    }
-
-    /// The entries along a dim in a range: `x.slice(0, 2..5)`, `x.slice(-1, ..3)`.
-    ///
-    /// # Errors
-    /// As [`narrow`](Tensor::narrow).
-    pub fn slice(&self, dim: isize, range: impl RangeBounds<usize>) -> Result<Self> {
-        let op = "slice";
-        let size = *self.shape().get(self.shape().dim_of(op, dim)?).unwrap_or(&0);
-        let start = match range.start_bound() {
-            Bound::Included(&start) => start,
-            Bound::Excluded(&start) => start.saturating_add(1),
-            Bound::Unbounded => 0,
-        };
-        let end = match range.end_bound() {
-            Bound::Included(&end) => end.saturating_add(1),
-            Bound::Excluded(&end) => end,
-            Bound::Unbounded => size,
-        };
-        if start > end || end > size {
-            let value = format!("{start}..{end} in a dim of size {size}");
-            return Err(Error::Argument { op, name: "the range", value, allowed: "inside the dim" });
-        }
-        self.narrow(dim, start as isize, end - start)
     }
 
     /// One entry along a dim, which disappears: `x.select(0, 2)` is `x[2]`. A negative index counts
@@ -215,6 +154,69 @@ impl<T: Float> Tensor<T> {
         })?;
         let rule = Embed { dim, start, length, part: self.shape().clone() };
         Ok(Step::new(rule).input(self).record(value))
+    }
+}
+
+compiled! {
+    fn cat<T>(tensors: &[&Tensor<T>], dim: isize) -> Result<Tensor<T>> {
+        let op = "cat";
+        let is_skipped = |tensor: &Tensor<T>| tensor.shape() == &[0];
+        let first = tensors.iter().find(|tensor| !is_skipped(tensor)).or(tensors.first());
+        let Some(first) = first else { return Err(no_tensors(op)) };
+        if let Some(scalar) = tensors.iter().find(|tensor| tensor.rank() == 0) {
+            let (what, expected) = ("a tensor", "at least 1 (use stack for single values)");
+            return Err(Error::Shape { op, what, expected: expected.into(), actual: scalar.shape().to_vec() });
+        }
+        let dim = first.shape().dim_of(op, dim)?;
+        let mut sizes = Vec::with_capacity(tensors.len());
+        for tensor in tensors {
+            if is_skipped(tensor) && first.rank() != 1 {
+                sizes.push(0);
+                continue;
+            }
+            if tensor.rank() != first.rank() {
+                let (what, expected) = ("a tensor", "that of the first tensor");
+                return Err(Error::Shape { op, what, expected: expected.into(), actual: tensor.shape().to_vec() });
+            }
+            let size = tensor.shape()[dim];
+            let expected = first.shape().with_size(dim, size);
+            if tensor.shape() != &expected {
+                let (expected, actual) = (expected.to_vec(), tensor.shape().to_vec());
+                return Err(Error::Shape { op, what: "a tensor", expected: expected.into(), actual });
+            }
+            sizes.push(size);
+        }
+        let total = sizes.iter().try_fold(0usize, |sum, &size| sum.checked_add(size));
+        let shape = first.shape().with_size(dim, total.unwrap_or(usize::MAX));
+        shape.checked_elements(op)?;
+        let split = shape.split_at_dim(dim);
+        let value = Tensor::compute(shape, |out| {
+            let mut start = 0;
+            for (tensor, &size) in tensors.iter().zip(&sizes) {
+                copy_into_block(
+                    tensor.as_slice(),
+                    out,
+                    split.size * split.inner,
+                    start * split.inner,
+                    size * split.inner,
+                );
+                start += size;
+            }
+        })?;
+        let rule = Cat { dim, sizes, shapes: tensors.iter().map(|tensor| tensor.shape().clone()).collect() };
+        Ok(tensors.iter().fold(Step::new(rule), |step, tensor| step.input(*tensor)).record(value))
+    }
+
+    fn stack<T>(tensors: &[&Tensor<T>], dim: isize) -> Result<Tensor<T>> {
+        let op = "stack";
+        let first = tensors.first().ok_or_else(|| no_tensors(op))?;
+        if let Some(other) = tensors.iter().find(|other| other.shape() != first.shape()) {
+            let (expected, actual) = (first.shape().to_vec(), other.shape().to_vec());
+            return Err(Error::Shape { op, what: "a tensor", expected: expected.into(), actual });
+        }
+        let dim = wrap_dim(op, dim, first.rank() + 1)? as isize;
+        let expanded = tensors.iter().map(|tensor| tensor.unsqueeze(dim)).collect::<Result<Vec<_>>>()?;
+        Tensor::cat(&expanded.iter().collect::<Vec<_>>(), dim)
     }
 }
 

@@ -3,10 +3,10 @@
 
 use crate::autograd::step::{Backward, Gradients, Step, StepContext};
 use crate::error::{Error, Result};
-use crate::float::Float;
+use crate::float::{Float, compiled};
 use crate::kernels::copies::strided::strided_copy;
 use crate::tensor::model::Tensor;
-use crate::tensor::shape::{Shape, Strides, ToSizes, resolved, wrap_dim};
+use crate::tensor::shape::{Dims, ResolvedDims, Shape, Strides, ToSizes, resolved, wrap_dim};
 use smallvec::SmallVec;
 
 impl<T: Float> Tensor<T> {
@@ -17,16 +17,7 @@ impl<T: Float> Tensor<T> {
     /// [`Error::Length`] if the sizes do not fit, [`Error::Argument`] for two sizes of -1 or another
     /// negative one.
     pub fn reshape(&self, sizes: impl ToSizes) -> Result<Self> {
-        let shape = inferred_shape("reshape", self.len(), &sizes.to_sizes())?;
-        Ok(self.viewed(shape, "Reshape"))
-    }
-
-    /// The elements in one dim.
-    ///
-    /// # Errors
-    /// None today; as all named methods it returns a `Result`.
-    pub fn flatten(&self) -> Result<Self> {
-        Ok(self.viewed(self.len().into(), "Flatten"))
+        reshape(self, &sizes.to_sizes())
     }
 
     /// Without the dims of size 1, or without one dim if its size is 1: `x.squeeze(..)`,
@@ -34,11 +25,39 @@ impl<T: Float> Tensor<T> {
     ///
     /// # Errors
     /// [`Error::Dim`].
-    pub fn squeeze(&self, dims: impl crate::tensor::shape::Dims) -> Result<Self> {
-        let dims = resolved(dims, "squeeze", self.shape())?.dims;
-        let sizes = self.shape().iter().enumerate();
-        let kept = sizes.filter(|(dim, size)| **size != 1 || !dims.contains(dim)).map(|(_, &size)| size);
-        Ok(self.viewed(kept.collect(), "Squeeze"))
+    pub fn squeeze(&self, dims: impl Dims) -> Result<Self> {
+        squeeze(self, resolved(dims, "squeeze", self.shape())?)
+    }
+
+    /// With the dims in another order: dim `i` of the result is dim `dims[i]` of the input.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] unless every dim is named, [`Error::Dim`] if one is named twice or out of range,
+    /// [`Error::OutOfMemory`].
+    pub fn permute(&self, dims: impl AsRef<[isize]>) -> Result<Self> {
+        permute(self, dims.as_ref())
+    }
+
+    /// The tensor repeated to fill a larger shape: dims are aligned at the last one, and those of
+    /// size 1 (or missing in front) are repeated. A size of -1 keeps the tensor's own. This is
+    /// PyTorch's `expand` and `broadcast_to`. The gradient is summed over the repetitions.
+    ///
+    /// # Errors
+    /// [`Error::Broadcast`] if the tensor does not fit, [`Error::Argument`] for a negative size other
+    /// than -1, or -1 for a dim that the tensor does not have; [`Error::TooLarge`],
+    /// [`Error::OutOfMemory`].
+    pub fn broadcast_to(&self, sizes: impl ToSizes) -> Result<Self> {
+        broadcast_to(self, &sizes.to_sizes())
+    }
+}
+
+compiled! { impl Tensor<T>:
+    /// The elements in one dim.
+    ///
+    /// # Errors
+    /// None today; as all named methods it returns a `Result`.
+    pub fn flatten(&self) -> Result<Self> {
+        Ok(self.viewed(self.len().into(), "Flatten"))
     }
 
     /// With a dim of size 1 inserted; `dim` is counted in the result, so -1 appends one.
@@ -74,33 +93,6 @@ impl<T: Float> Tensor<T> {
         self.permuted(order, "Transpose")
     }
 
-    /// With the dims in another order: dim `i` of the result is dim `dims[i]` of the input.
-    ///
-    /// # Errors
-    /// [`Error::Shape`] unless every dim is named, [`Error::Dim`] if one is named twice or out of range,
-    /// [`Error::OutOfMemory`].
-    pub fn permute(&self, dims: impl AsRef<[isize]>) -> Result<Self> {
-        let (op, dims) = ("permute", dims.as_ref());
-        if dims.len() != self.rank() {
-            let expected = "the number of dims given";
-            return Err(Error::Shape {
-                op,
-                what: "the tensor",
-                expected: expected.into(),
-                actual: self.shape().to_vec(),
-            });
-        }
-        let mut order: SmallVec<[usize; 4]> = SmallVec::new();
-        for &dim in dims {
-            let dim = self.shape().dim_of(op, dim)?;
-            if order.contains(&dim) {
-                return Err(Error::Dim { op, dim: dim as isize, rank: self.rank(), is_repeated: true });
-            }
-            order.push(dim);
-        }
-        self.permuted(order, "Permute")
-    }
-
     fn permuted(&self, order: SmallVec<[usize; 4]>, name: &'static str) -> Result<Self> {
         let own = self.shape().strides();
         let shape: Shape = order.iter().map(|&dim| self.shape()[dim]).collect();
@@ -109,18 +101,39 @@ impl<T: Float> Tensor<T> {
             Tensor::compute(shape.clone(), |out| strided_copy(self.as_slice(), &strides, &shape, out))?;
         Ok(Step::new(Permute { name, order }).input(self).record(value))
     }
+}
 
-    /// The tensor repeated to fill a larger shape: dims are aligned at the last one, and those of
-    /// size 1 (or missing in front) are repeated. A size of -1 keeps the tensor's own. This is
-    /// PyTorch's `expand` and `broadcast_to`. The gradient is summed over the repetitions.
-    ///
-    /// # Errors
-    /// [`Error::Broadcast`] if the tensor does not fit, [`Error::Argument`] for a negative size other
-    /// than -1, or -1 for a dim that the tensor does not have; [`Error::TooLarge`],
-    /// [`Error::OutOfMemory`].
-    pub fn broadcast_to(&self, sizes: impl ToSizes) -> Result<Self> {
-        let (op, sizes) = ("broadcast_to", sizes.to_sizes());
-        let own = |dim: usize| (dim + self.rank()).checked_sub(sizes.len()).map(|dim| self.shape()[dim]);
+compiled! {
+    fn reshape<T>(x: &Tensor<T>, sizes: &[isize]) -> Result<Tensor<T>> {
+        Ok(x.viewed(inferred_shape("reshape", x.len(), sizes)?, "Reshape"))
+    }
+
+    fn squeeze<T>(x: &Tensor<T>, dims: ResolvedDims) -> Result<Tensor<T>> {
+        let sizes = x.shape().iter().enumerate();
+        let kept = sizes.filter(|(dim, size)| **size != 1 || !dims.dims.contains(dim)).map(|(_, &size)| size);
+        Ok(x.viewed(kept.collect(), "Squeeze"))
+    }
+
+    fn permute<T>(x: &Tensor<T>, dims: &[isize]) -> Result<Tensor<T>> {
+        let op = "permute";
+        if dims.len() != x.rank() {
+            let expected = "the number of dims given";
+            return Err(Error::Shape { op, what: "the tensor", expected: expected.into(), actual: x.shape().to_vec() });
+        }
+        let mut order: SmallVec<[usize; 4]> = SmallVec::new();
+        for &dim in dims {
+            let dim = x.shape().dim_of(op, dim)?;
+            if order.contains(&dim) {
+                return Err(Error::Dim { op, dim: dim as isize, rank: x.rank(), is_repeated: true });
+            }
+            order.push(dim);
+        }
+        x.permuted(order, "Permute")
+    }
+
+    fn broadcast_to<T>(x: &Tensor<T>, sizes: &[isize]) -> Result<Tensor<T>> {
+        let op = "broadcast_to";
+        let own = |dim: usize| (dim + x.rank()).checked_sub(sizes.len()).map(|dim| x.shape()[dim]);
         let size = |(dim, &size): (usize, &isize)| match (usize::try_from(size), own(dim)) {
             (Ok(size), _) => Ok(size),
             (Err(_), Some(own)) if size == -1 => Ok(own),
@@ -130,17 +143,16 @@ impl<T: Float> Tensor<T> {
             }
         };
         let shape: Shape = sizes.iter().enumerate().map(size).collect::<Result<_>>()?;
-        if !self.shape().broadcasts_to(&shape) {
-            return Err(Error::Broadcast { op, left: self.shape().to_vec(), right: shape.to_vec() });
+        if !x.shape().broadcasts_to(&shape) {
+            return Err(Error::Broadcast { op, left: x.shape().to_vec(), right: shape.to_vec() });
         }
-        if self.shape() == &shape {
-            return Ok(self.clone());
+        if x.shape() == &shape {
+            return Ok(x.clone());
         }
         shape.checked_elements(op)?;
-        let strides = self.shape().broadcast_strides(&shape);
-        let value =
-            Tensor::compute(shape.clone(), |out| strided_copy(self.as_slice(), &strides, &shape, out))?;
-        Ok(Step::new(BroadcastTo).input(self).record(value))
+        let strides = x.shape().broadcast_strides(&shape);
+        let value = Tensor::compute(shape.clone(), |out| strided_copy(x.as_slice(), &strides, &shape, out))?;
+        Ok(Step::new(BroadcastTo).input(x).record(value))
     }
 }
 

@@ -8,14 +8,14 @@
 
 use crate::autograd::step::{Backward, Gradients, Step, StepContext};
 use crate::error::{Error, Result};
-use crate::float::Float;
+use crate::float::{Float, compiled};
 use crate::kernels::copies::strided::for_each_row;
 use crate::kernels::matmul::matrix::Matrix;
 use crate::kernels::matmul::{matmul, matmul_add_rows};
 use crate::tensor::model::Tensor;
 use crate::tensor::shape::Shape;
 
-impl<T: Float> Tensor<T> {
+compiled! { impl Tensor<T>:
     /// The matrix product, by PyTorch's rules for the ranks: for matrices (n, k) and (k, m) the result
     /// is (n, m); a vector on the left counts as (1, k) and one on the right as (k, 1), and that dim
     /// disappears again; further dims in front are batches and broadcast.
@@ -61,7 +61,9 @@ impl<T: Float> Tensor<T> {
         }
         self.matmul(other)
     }
+}
 
+impl<T: Float> Tensor<T> {
     /// x W^T + b: the layer of a neural network (PyTorch's `torch.nn.functional.linear`). For x of
     /// shape (.., inputs), a weight of shape (outputs, inputs) and a bias of shape (outputs), the
     /// result is (.., outputs).
@@ -80,6 +82,12 @@ impl<T: Float> Tensor<T> {
     /// [`Error::Shape`] if the weight is no matrix, if x is a single value, and if the sizes differ;
     /// [`Error::TooLarge`], [`Error::OutOfMemory`].
     pub fn linear<'a>(&self, weight: &Tensor<T>, bias: impl Into<Option<&'a Tensor<T>>>) -> Result<Self> {
+        linear(self, weight, bias.into())
+    }
+}
+
+compiled! {
+    fn linear<T>(x: &Tensor<T>, weight: &Tensor<T>, bias: Option<&Tensor<T>>) -> Result<Tensor<T>> {
         let op = "linear";
         let expect_rank = |tensor: &Tensor<T>, what, holds: bool, expected: &'static str| {
             if holds {
@@ -88,9 +96,8 @@ impl<T: Float> Tensor<T> {
                 Err(Error::Shape { op, what, expected: expected.into(), actual: tensor.shape().to_vec() })
             }
         };
-        expect_rank(self, "the input", self.rank() >= 1, "at least 1")?;
+        expect_rank(x, "the input", x.rank() >= 1, "at least 1")?;
         expect_rank(weight, "the weight", weight.rank() == 2, "2")?;
-        let bias = bias.into();
         if let Some(bias) = bias
             && bias.shape()[..] != weight.shape()[..1]
         {
@@ -98,16 +105,16 @@ impl<T: Float> Tensor<T> {
             return Err(Error::Shape { op, what: "the bias", expected: expected.into(), actual });
         }
         let (outputs, inputs) = (weight.shape()[0], weight.shape()[1]);
-        let last = self.rank() - 1;
-        if self.shape()[last] != inputs {
-            let (expected, actual) = (vec![outputs, self.shape()[last]], weight.shape().to_vec());
+        let last = x.rank() - 1;
+        if x.shape()[last] != inputs {
+            let (expected, actual) = (vec![outputs, x.shape()[last]], weight.shape().to_vec());
             return Err(Error::Shape { op, what: "the weight", expected: expected.into(), actual });
         }
-        let (shape, rows) = (self.shape().with_size(last, outputs), self.shape()[..last].iter().product());
+        let (shape, rows) = (x.shape().with_size(last, outputs), x.shape()[..last].iter().product());
         shape.checked_elements(op)?;
         let value = Tensor::compute(shape, |out| {
             let sizes = [rows, inputs, outputs];
-            let x = matrix(self.as_slice(), rows, inputs, false);
+            let x = matrix(x.as_slice(), rows, inputs, false);
             let transposed = matrix(weight.as_slice(), inputs, outputs, true);
             match bias {
                 Some(bias) => matmul_add_rows(sizes, x, transposed, bias.as_slice(), out),
@@ -115,7 +122,7 @@ impl<T: Float> Tensor<T> {
             }
         })?;
         let step = Step::new(Linear { rows, has_bias: bias.is_some() });
-        let step = step.input_saved_if(weight.is_tracked(), self).input_saved_if(self.is_tracked(), weight);
+        let step = step.input_saved_if(weight.is_tracked(), x).input_saved_if(x.is_tracked(), weight);
         Ok(if let Some(bias) = bias { step.input(bias) } else { step }.record(value))
     }
 }

@@ -45,7 +45,6 @@ macro_rules! operators {
         /// If memory runs out; the named method returns the error instead.
         impl $trait<$right> for $left {
             type Output = Tensor<$left>;
-            #[inline] // not generic: else the whole operation would be compiled with this crate, used or not
             #[track_caller]
             fn $method(self, other: $right) -> Tensor<$left> {
                 expect_ok(Tensor::$method(&Tensor::from_parts(().into(), vec![self]), other))

@@ -3,7 +3,7 @@
 use super::conv::{HeightWidth, axis, expect_positive};
 use crate::autograd::step::{Backward, Gradients, Step, StepContext};
 use crate::error::{Error, Result};
-use crate::float::Float;
+use crate::float::{Float, compiled};
 use crate::kernels::convolution::{Windows, argmax_of_windows};
 use crate::tensor::index::{Indices, indices_of_zero};
 use crate::tensor::model::Tensor;
@@ -79,7 +79,12 @@ impl<T: Float> Tensor<T> {
     /// [`Error::KernelSize`] if the kernel is larger than the padded image; [`Error::TooLarge`],
     /// [`Error::OutOfMemory`].
     pub fn max_pool2d(&self, options: impl Into<MaxPool2dOptions>) -> Result<Self> {
-        let options = options.into();
+        self.max_pooled(options.into())
+    }
+}
+
+compiled! { impl Tensor<T>:
+    fn max_pooled(&self, options: MaxPool2dOptions) -> Result<Self> {
         if self.rank() == 3 {
             return self.unsqueeze(0)?.max_pool2d(options)?.squeeze(0);
         }

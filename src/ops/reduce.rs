@@ -2,7 +2,7 @@
 
 use crate::autograd::step::{Backward, Gradients, Step, StepContext};
 use crate::error::{Error, Result};
-use crate::float::Float;
+use crate::float::{Float, compiled};
 use crate::kernels::reduce::{fold_blocks, greater, lesser, position_blocks, sum_blocks};
 use crate::tensor::index::{Indices, indices_of_zero};
 use crate::tensor::model::Tensor;
@@ -18,9 +18,7 @@ impl<T: Float> Tensor<T> {
     /// # Errors
     /// [`Error::Dim`], [`Error::OutOfMemory`].
     pub fn sum(&self, dims: impl Dims) -> Result<Self> {
-        let dims = resolved(dims, "sum", self.shape())?;
-        let value = reduced(self, &dims, sum_blocks)?;
-        Ok(Step::new(Sum { dims, shape: self.shape().clone() }).input(self).record(value))
+        sum(self, resolved(dims, "sum", self.shape())?)
     }
 
     /// The mean over `dims`; nan over nothing. The derivative by each element is 1/n.
@@ -28,14 +26,7 @@ impl<T: Float> Tensor<T> {
     /// # Errors
     /// [`Error::Dim`], [`Error::OutOfMemory`].
     pub fn mean(&self, dims: impl Dims) -> Result<Self> {
-        let dims = resolved(dims, "mean", self.shape())?;
-        let count = T::from_f64(dims.count(self.shape()) as f64);
-        let value = reduced(self, &dims, |x, size, inner, out| {
-            sum_blocks(x, size, inner, out);
-            out.iter_mut().for_each(|sum| *sum /= count);
-        })?;
-        let rule = Mean { dims, shape: self.shape().clone(), count };
-        Ok(Step::new(rule).input(self).record(value))
+        mean(self, resolved(dims, "mean", self.shape())?)
     }
 
     /// The variance over `dims`: sum (x - mean)^2 / max(0, n - correction). A correction of 1 makes it
@@ -48,12 +39,7 @@ impl<T: Float> Tensor<T> {
     /// # Errors
     /// [`Error::Dim`], [`Error::OutOfMemory`].
     pub fn var(&self, dims: impl Dims, correction: f64) -> Result<Self> {
-        let dims = resolved(dims, "var", self.shape())?;
-        let freedom = dims.count(self.shape()) as f64 - correction;
-        let squares = centred(&self.detach(), &dims)?.square()?;
-        let value = squares.sum(&dims)?.div(freedom.max(0.0))?;
-        let rule = Var { dims, freedom };
-        Ok(Step::new(rule).saved_input(self).record(value))
+        var(self, resolved(dims, "var", self.shape())?, correction)
     }
 
     /// The greatest element over `dims`, nan if there is one. Equal maxima share the gradient equally
@@ -63,7 +49,7 @@ impl<T: Float> Tensor<T> {
     /// [`Error::EmptyReduction`] over nothing, [`Error::Dim`],
     /// [`Error::OutOfMemory`].
     pub fn max(&self, dims: impl Dims) -> Result<Self> {
-        self.extreme("max", "Max", dims, greater)
+        max(self, resolved(dims, "max", self.shape())?)
     }
 
     /// The least element over `dims`, nan if there is one. Equal minima share the gradient equally
@@ -72,20 +58,7 @@ impl<T: Float> Tensor<T> {
     /// # Errors
     /// As [`max`](Tensor::max).
     pub fn min(&self, dims: impl Dims) -> Result<Self> {
-        self.extreme("min", "Min", dims, lesser)
-    }
-
-    fn extreme(
-        &self,
-        op: &'static str,
-        name: &'static str,
-        dims: impl Dims,
-        combine: impl Fn(T, T) -> T + Sync,
-    ) -> Result<Self> {
-        let dims = resolved(dims, op, self.shape())?;
-        check_not_empty(op, self.shape(), &dims)?;
-        let value = reduced(self, &dims, |x, size, inner, out| fold_blocks(x, size, inner, out, &combine))?;
-        Ok(Step::new(Extreme { name, dims }).saved_input(self).saving_output().record(value))
+        min(self, resolved(dims, "min", self.shape())?)
     }
 
     /// The greatest element along one dim and its position, the first of several (PyTorch's
@@ -95,7 +68,7 @@ impl<T: Float> Tensor<T> {
     /// [`Error::Argument`] unless `dims` names one dim, [`Error::EmptyReduction`],
     /// [`Error::Dim`], [`Error::OutOfMemory`].
     pub fn max_with_indices(&self, dims: impl Dims) -> Result<(Self, Indices)> {
-        self.extreme_with_indices("max_with_indices", dims, |a, b| (a > b) | (a.is_nan() & !b.is_nan()))
+        max_with_indices(self, resolved(dims, "max_with_indices", self.shape())?)
     }
 
     /// The least element along one dim and its position, the first of several (PyTorch's
@@ -104,21 +77,7 @@ impl<T: Float> Tensor<T> {
     /// # Errors
     /// As [`max_with_indices`](Tensor::max_with_indices).
     pub fn min_with_indices(&self, dims: impl Dims) -> Result<(Self, Indices)> {
-        self.extreme_with_indices("min_with_indices", dims, |a, b| (a < b) | (a.is_nan() & !b.is_nan()))
-    }
-
-    fn extreme_with_indices(
-        &self,
-        op: &'static str,
-        dims: impl Dims,
-        beats: impl Fn(T, T) -> bool + Sync,
-    ) -> Result<(Self, Indices)> {
-        let dims = resolved(dims, op, self.shape())?;
-        let dim = one_dim(op, self.shape(), &dims)?;
-        let kept = positions(op, self, &ResolvedDims { keepdim: true, ..dims.clone() }, beats)?;
-        let value = self.gather(dim as isize, &kept)?;
-        let value = if dims.keepdim { value } else { value.squeeze(dim as isize)? };
-        Ok((value, kept.reshape(dims.reduced(self.shape()))?))
+        min_with_indices(self, resolved(dims, "min_with_indices", self.shape())?)
     }
 
     /// The position of the greatest element along one dim, or with `..` in the flattened tensor; the
@@ -127,7 +86,7 @@ impl<T: Float> Tensor<T> {
     /// # Errors
     /// [`Error::Argument`] for several dims, [`Error::EmptyReduction`], [`Error::Dim`].
     pub fn argmax(&self, dims: impl Dims) -> Result<Indices> {
-        self.argument_of("argmax", dims, |a, b| (a > b) | (a.is_nan() & !b.is_nan()))
+        argmax(self, resolved(dims, "argmax", self.shape())?)
     }
 
     /// The position of the least element; see [`argmax`](Tensor::argmax). A nan counts as the least.
@@ -135,22 +94,11 @@ impl<T: Float> Tensor<T> {
     /// # Errors
     /// As [`argmax`](Tensor::argmax).
     pub fn argmin(&self, dims: impl Dims) -> Result<Indices> {
-        self.argument_of("argmin", dims, |a, b| (a < b) | (a.is_nan() & !b.is_nan()))
+        argmin(self, resolved(dims, "argmin", self.shape())?)
     }
+}
 
-    fn argument_of(
-        &self,
-        op: &'static str,
-        dims: impl Dims,
-        beats: impl Fn(T, T) -> bool + Sync,
-    ) -> Result<Indices> {
-        let dims = resolved(dims, op, self.shape())?;
-        if dims.dims.len() != self.rank() {
-            one_dim(op, self.shape(), &dims)?;
-        }
-        positions(op, self, &dims, beats)
-    }
-
+compiled! { impl Tensor<T>:
     /// The positions of the `k` greatest elements along a dim, greatest first and equal ones in their
     /// order; a nan counts as the greatest. Read the values with [`gather`](Tensor::gather).
     ///
@@ -200,6 +148,100 @@ impl<T: Float> Tensor<T> {
             (0..self.rank()).filter(is_repeated).map(|dim| dim as isize).collect();
         self.sum(keepdim(&dims[..]))?.reshape(shape)
     }
+}
+
+compiled! {
+    fn sum<T>(x: &Tensor<T>, dims: ResolvedDims) -> Result<Tensor<T>> {
+        let value = reduced(x, &dims, sum_blocks)?;
+        Ok(Step::new(Sum { dims, shape: x.shape().clone() }).input(x).record(value))
+    }
+
+    fn mean<T>(x: &Tensor<T>, dims: ResolvedDims) -> Result<Tensor<T>> {
+        let count = T::from_f64(dims.count(x.shape()) as f64);
+        let value = reduced(x, &dims, |x, size, inner, out| {
+            sum_blocks(x, size, inner, out);
+            out.iter_mut().for_each(|sum| *sum /= count);
+        })?;
+        Ok(Step::new(Mean { dims, shape: x.shape().clone(), count }).input(x).record(value))
+    }
+
+    fn var<T>(x: &Tensor<T>, dims: ResolvedDims, correction: f64) -> Result<Tensor<T>> {
+        let freedom = dims.count(x.shape()) as f64 - correction;
+        let squares = centred(&x.detach(), &dims)?.square()?;
+        let value = squares.sum(&dims)?.div(freedom.max(0.0))?;
+        Ok(Step::new(Var { dims, freedom }).saved_input(x).record(value))
+    }
+
+    fn max<T>(x: &Tensor<T>, dims: ResolvedDims) -> Result<Tensor<T>> {
+        extreme("max", "Max", x, dims, greater)
+    }
+
+    fn min<T>(x: &Tensor<T>, dims: ResolvedDims) -> Result<Tensor<T>> {
+        extreme("min", "Min", x, dims, lesser)
+    }
+
+    fn max_with_indices<T>(x: &Tensor<T>, dims: ResolvedDims) -> Result<(Tensor<T>, Indices)> {
+        extreme_with_indices("max_with_indices", x, dims, is_greater)
+    }
+
+    fn min_with_indices<T>(x: &Tensor<T>, dims: ResolvedDims) -> Result<(Tensor<T>, Indices)> {
+        extreme_with_indices("min_with_indices", x, dims, is_less)
+    }
+
+    fn argmax<T>(x: &Tensor<T>, dims: ResolvedDims) -> Result<Indices> {
+        place_of_extreme("argmax", x, dims, is_greater)
+    }
+
+    fn argmin<T>(x: &Tensor<T>, dims: ResolvedDims) -> Result<Indices> {
+        place_of_extreme("argmin", x, dims, is_less)
+    }
+}
+
+fn extreme<T: Float>(
+    op: &'static str,
+    name: &'static str,
+    x: &Tensor<T>,
+    dims: ResolvedDims,
+    combine: impl Fn(T, T) -> T + Sync,
+) -> Result<Tensor<T>> {
+    check_not_empty(op, x.shape(), &dims)?;
+    let value = reduced(x, &dims, |x, size, inner, out| fold_blocks(x, size, inner, out, &combine))?;
+    Ok(Step::new(Extreme { name, dims }).saved_input(x).saving_output().record(value))
+}
+
+fn extreme_with_indices<T: Float>(
+    op: &'static str,
+    x: &Tensor<T>,
+    dims: ResolvedDims,
+    beats: impl Fn(T, T) -> bool + Sync,
+) -> Result<(Tensor<T>, Indices)> {
+    let dim = one_dim(op, x.shape(), &dims)?;
+    let kept = positions(op, x, &ResolvedDims { keepdim: true, ..dims.clone() }, beats)?;
+    let value = x.gather(dim as isize, &kept)?;
+    let value = if dims.keepdim { value } else { value.squeeze(dim as isize)? };
+    Ok((value, kept.reshape(dims.reduced(x.shape()))?))
+}
+
+fn place_of_extreme<T: Float>(
+    op: &'static str,
+    x: &Tensor<T>,
+    dims: ResolvedDims,
+    beats: impl Fn(T, T) -> bool + Sync,
+) -> Result<Indices> {
+    if dims.dims.len() != x.rank() {
+        one_dim(op, x.shape(), &dims)?;
+    }
+    positions(op, x, &dims, beats)
+}
+
+/// a > b, where a nan is greater than all numbers.
+fn is_greater<T: Float>(a: T, b: T) -> bool {
+    (a > b) | (a.is_nan() & !b.is_nan())
+}
+
+/// a < b, where a nan is less than all numbers.
+fn is_less<T: Float>(a: T, b: T) -> bool {
+    (a < b) | (a.is_nan() & !b.is_nan())
 }
 
 /// Reduces a tensor with a kernel over blocks (see [`crate::kernels::reduce`]), whatever the dims.

@@ -11,13 +11,13 @@
 
 use crate::autograd::step::{Backward, Gradients, Step, StepContext};
 use crate::error::Result;
-use crate::float::Float;
+use crate::float::{Float, compiled};
 use crate::kernels::rows::{Rows, softmax as kernels};
 use crate::tensor::model::Tensor;
 use crate::tensor::shape::{Dims, ResolvedDims, Shape, Split, keepdim, resolved};
 use smallvec::SmallVec;
 
-impl<T: Float> Tensor<T> {
+compiled! { impl Tensor<T>:
     /// exp(x) / sum(exp(x)) along a dim: positive numbers that sum to 1.
     ///
     /// The result is nan along a line that holds nan or +inf, or only -inf; a single -inf has the
@@ -45,14 +45,21 @@ impl<T: Float> Tensor<T> {
         // ulp in the probability.
         Ok(Step::new(LogSoftmax { dim }).saved_input(self).record(value))
     }
+}
 
+impl<T: Float> Tensor<T> {
     /// log(sum(exp(x))) over `dims`, in nats, without overflow; -inf over nothing.
     ///
     /// # Errors
     /// [`Error::Dim`](crate::Error::Dim),
     /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
     pub fn logsumexp(&self, dims: impl Dims) -> Result<Self> {
-        let dims = resolved(dims, "logsumexp", self.shape())?;
+        self.logsumexp_over(resolved(dims, "logsumexp", self.shape())?)
+    }
+}
+
+compiled! { impl Tensor<T>:
+    fn logsumexp_over(&self, dims: ResolvedDims) -> Result<Self> {
         let x = self.detach().with_dims_last(&dims.dims)?;
         let value = Tensor::compute(dims.reduced(self.shape()), |out| {
             let rows = Rows { count: out.len(), size: dims.count(self.shape()), inner: 1 };

@@ -5,7 +5,7 @@
 
 use crate::autograd::step::{Backward, Gradients, Step, StepContext};
 use crate::error::{Error, Result};
-use crate::float::Float;
+use crate::float::{Float, compiled};
 use crate::kernels::elementwise::map;
 use crate::kernels::functions::gelu;
 use crate::kernels::functions::{self, SOFTPLUS_THRESHOLD};
@@ -95,7 +95,7 @@ rules! {
     };
 }
 
-impl<T: Float> Tensor<T> {
+compiled! { impl Tensor<T>:
     /// -x; the derivative is -1.
     ///
     /// # Errors
@@ -212,6 +212,22 @@ impl<T: Float> Tensor<T> {
         Ok(Step::new(Gelu).saved_input(self).record(by_kernel(self, gelu::gelu_slice)?))
     }
 
+    fn clamped(&self, rule: Clamp<T>) -> Result<Self> {
+        let Clamp { minimum, maximum } = rule;
+        if minimum.is_none() && maximum.is_none() {
+            let (name, value, allowed) =
+                ("bounds", "None, None".to_string(), "a number on at least one side");
+            return Err(Error::Argument { op: "clamp", name, value, allowed });
+        }
+        let value = mapped(self, move |x| {
+            let x = minimum.map_or(x, |minimum| if x < minimum || minimum.is_nan() { minimum } else { x });
+            maximum.map_or(x, |maximum| if x > maximum || maximum.is_nan() { maximum } else { x })
+        })?;
+        Ok(Step::new(rule).saved_input(self).record(value))
+    }
+}
+
+impl<T: Float> Tensor<T> {
     /// min(max(x, minimum), maximum); `None` leaves a side open. If the bounds cross, the result is
     /// the maximum; a nan bound makes everything nan.
     ///
@@ -222,18 +238,7 @@ impl<T: Float> Tensor<T> {
     /// # Errors
     /// [`Error::Argument`] if both sides are open; [`Error::OutOfMemory`].
     pub fn clamp(&self, minimum: impl Into<Option<T>>, maximum: impl Into<Option<T>>) -> Result<Self> {
-        let rule = Clamp { minimum: minimum.into(), maximum: maximum.into() };
-        if rule.minimum.is_none() && rule.maximum.is_none() {
-            let (name, value, allowed) =
-                ("bounds", "None, None".to_string(), "a number on at least one side");
-            return Err(Error::Argument { op: "clamp", name, value, allowed });
-        }
-        let Clamp { minimum, maximum } = rule;
-        let value = mapped(self, move |x| {
-            let x = minimum.map_or(x, |minimum| if x < minimum || minimum.is_nan() { minimum } else { x });
-            maximum.map_or(x, |maximum| if x > maximum || maximum.is_nan() { maximum } else { x })
-        })?;
-        Ok(Step::new(rule).saved_input(self).record(value))
+        self.clamped(Clamp { minimum: minimum.into(), maximum: maximum.into() })
     }
 }
 

@@ -3,7 +3,7 @@
 use super::state::problem;
 use super::{Optimizer, OptimizerState, check, check_at_least_zero};
 use crate::error::Result;
-use crate::float::Float;
+use crate::float::{Float, compiled};
 use crate::nn::Parameters;
 
 #[derive(Debug, Clone, Copy)]
@@ -76,25 +76,7 @@ macro_rules! adam {
 
         impl<T: Float> Optimizer<T> for $name<T> {
             fn step(&mut self, model: &mut dyn Parameters<T>) -> Result<()> {
-                self.options.check($op)?;
-                let options = self.options;
-                self.state.prepare($op, model, options.buffers())?;
-                self.state.update(model, |parameter, gradient, entry| {
-                    match &mut entry.buffers[..] {
-                        [m, v] => {
-                            let (m, v) = (m.as_mut_slice()?, v.as_mut_slice()?);
-                            update(parameter, gradient, m, v, None, entry.steps, options);
-                        }
-                        [m, v, largest] => {
-                            let (m, v) = (m.as_mut_slice()?, v.as_mut_slice()?);
-                            let largest = Some(largest.as_mut_slice()?);
-                            update(parameter, gradient, m, v, largest, entry.steps, options);
-                        }
-                        // Checked, unless the model shows other parameters each time.
-                        _ => return Err(problem($op, &entry.name, "was not there when the step began")),
-                    }
-                    Ok(())
-                })
+                step($op, self.options, &mut self.state, model)
             }
 
             fn learning_rate(&self) -> f64 {
@@ -161,6 +143,34 @@ impl Options {
             check(op, name, beta, (0.0..1.0).contains(&beta), "in [0, 1)")?;
         }
         Ok(())
+    }
+}
+
+compiled! {
+    fn step<T>(
+        op: &'static str,
+        options: Options,
+        state: &mut OptimizerState<T>,
+        model: &mut dyn Parameters<T>,
+    ) -> Result<()> {
+        options.check(op)?;
+        state.prepare(op, model, options.buffers())?;
+        state.update(model, |parameter, gradient, entry| {
+            match &mut entry.buffers[..] {
+                [m, v] => {
+                    let (m, v) = (m.as_mut_slice()?, v.as_mut_slice()?);
+                    update(parameter, gradient, m, v, None, entry.steps, options);
+                }
+                [m, v, largest] => {
+                    let (m, v) = (m.as_mut_slice()?, v.as_mut_slice()?);
+                    let largest = Some(largest.as_mut_slice()?);
+                    update(parameter, gradient, m, v, largest, entry.steps, options);
+                }
+                // Checked, unless the model shows other parameters each time.
+                _ => return Err(problem(op, &entry.name, "was not there when the step began")),
+            }
+            Ok(())
+        })
     }
 }
 

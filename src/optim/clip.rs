@@ -3,52 +3,56 @@
 use super::state::check_gradient;
 use super::{check, check_at_least_zero};
 use crate::error::Result;
-use crate::float::Float;
+use crate::float::{Float, compiled};
 use crate::nn::{Name, Parameters};
 use crate::tensor::model::Tensor;
 
-/// Scales the gradients of all parameters so that the norm of all of them together is at most `max_norm`;
-/// returns the norm before (Pascanu et al., "On the difficulty of training recurrent neural networks",
-/// ICML 2013; PyTorch's `clip_grad_norm_`).
-///
-/// The norm is the square root of the sum of all squared entries. As in PyTorch, gradients are multiplied by
-/// max_norm / (norm + 1e-6) where that is below 1, and otherwise left alone. Parameters that require no
-/// gradient do not count.
-///
-/// # Errors
-/// [`Error::Argument`](crate::Error::Argument) for a `max_norm` that is negative or not finite;
-/// [`Error::Parameter`](crate::Error::Parameter) and
-/// [`Error::NotFinite`](crate::Error::NotFinite) with the parameter's name;
-/// [`Error::OutOfMemory`](crate::Error::OutOfMemory). The gradients are then what they were before.
-pub fn clip_grad_norm<T: Float>(model: &dyn Parameters<T>, max_norm: f64) -> Result<f64> {
-    let op = "clip_grad_norm";
-    check_at_least_zero(op, &[("max_norm", max_norm)])?;
-    check_gradients(op, model)?;
-    let norm = norm(model);
-    let scale = max_norm / (norm + 1e-6);
-    if scale < 1.0 {
-        let scale = T::from_f64(scale);
-        change_gradients(model, |gradient| gradient.iter_mut().for_each(|entry| *entry *= scale))?;
+compiled! {
+    /// Scales the gradients of all parameters so that the norm of all of them together is at most `max_norm`;
+    /// returns the norm before (Pascanu et al., "On the difficulty of training recurrent neural networks",
+    /// ICML 2013; PyTorch's `clip_grad_norm_`).
+    ///
+    /// The norm is the square root of the sum of all squared entries. As in PyTorch, gradients are multiplied by
+    /// max_norm / (norm + 1e-6) where that is below 1, and otherwise left alone. Parameters that require no
+    /// gradient do not count.
+    ///
+    /// # Errors
+    /// [`Error::Argument`](crate::Error::Argument) for a `max_norm` that is negative or not finite;
+    /// [`Error::MissingGradient`](crate::Error::MissingGradient) and
+    /// [`Error::NonFiniteGradient`](crate::Error::NonFiniteGradient) with the parameter's name;
+    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory). The gradients are then what they were before.
+    pub fn clip_grad_norm<T>(model: &dyn Parameters<T>, max_norm: f64) -> Result<f64> {
+        let op = "clip_grad_norm";
+        check_at_least_zero(op, &[("max_norm", max_norm)])?;
+        check_gradients(op, model)?;
+        let norm = norm(model);
+        let scale = max_norm / (norm + 1e-6);
+        if scale < 1.0 {
+            let scale = T::from_f64(scale);
+            change_gradients(model, |gradient| gradient.iter_mut().for_each(|entry| *entry *= scale))?;
+        }
+        Ok(norm)
     }
-    Ok(norm)
 }
 
-/// Moves every entry of every gradient to the nearest number between `-limit` and `limit` (PyTorch's
-/// `clip_grad_value_`).
-///
-/// # Errors
-/// [`Error::Argument`](crate::Error::Argument) for a limit that is negative or nan;
-/// [`Error::Parameter`](crate::Error::Parameter) and
-/// [`Error::NotFinite`](crate::Error::NotFinite) with the parameter's name;
-/// [`Error::OutOfMemory`](crate::Error::OutOfMemory). The gradients are then what they were before.
-pub fn clip_grad_value<T: Float>(model: &dyn Parameters<T>, limit: f64) -> Result<()> {
-    let op = "clip_grad_value";
-    check(op, "limit", limit, limit >= 0.0, "at least 0")?;
-    let limit = T::from_f64(limit);
-    check_gradients(op, model)?;
-    change_gradients(model, |gradient| {
-        gradient.iter_mut().for_each(|entry| *entry = entry.max(-limit).min(limit));
-    })
+compiled! {
+    /// Moves every entry of every gradient to the nearest number between `-limit` and `limit` (PyTorch's
+    /// `clip_grad_value_`).
+    ///
+    /// # Errors
+    /// [`Error::Argument`](crate::Error::Argument) for a limit that is negative or nan;
+    /// [`Error::MissingGradient`](crate::Error::MissingGradient) and
+    /// [`Error::NonFiniteGradient`](crate::Error::NonFiniteGradient) with the parameter's name;
+    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory). The gradients are then what they were before.
+    pub fn clip_grad_value<T>(model: &dyn Parameters<T>, limit: f64) -> Result<()> {
+        let op = "clip_grad_value";
+        check(op, "limit", limit, limit >= 0.0, "at least 0")?;
+        let limit = T::from_f64(limit);
+        check_gradients(op, model)?;
+        change_gradients(model, |gradient| {
+            gradient.iter_mut().for_each(|entry| *entry = entry.max(-limit).min(limit));
+        })
+    }
 }
 
 fn check_gradients<T: Float>(op: &'static str, model: &dyn Parameters<T>) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use super::{Optimizer, OptimizerState, check, check_at_least_zero};
 use crate::error::{Error, Result};
-use crate::float::Float;
+use crate::float::{Float, compiled};
 use crate::nn::Parameters;
 
 /// Stochastic gradient descent (PyTorch's `optim.SGD`). With the gradient g, the parameter θ and its
@@ -78,28 +78,7 @@ const OP: &str = "Sgd";
 
 impl<T: Float> Optimizer<T> for Sgd<T> {
     fn step(&mut self, model: &mut dyn Parameters<T>) -> Result<()> {
-        let Options { momentum, dampening, weight_decay, nesterov, .. } = self.options;
-        check_at_least_zero(
-            OP,
-            &[("learning_rate", self.learning_rate), ("momentum", momentum), ("weight_decay", weight_decay)],
-        )?;
-        check(OP, "dampening", dampening, dampening.is_finite(), "finite")?;
-        if nesterov && (momentum == 0.0 || dampening != 0.0) {
-            let (name, value) = ("nesterov", "true".to_string());
-            return Err(Error::Argument { op: OP, name, value, allowed: "with momentum and no dampening" });
-        }
-        self.state.prepare(OP, model, self.buffers())?;
-        let (rate, options) = (self.learning_rate, self.options);
-        self.state.update(model, |parameter, gradient, entry| {
-            let first = entry.steps == 1;
-            match entry.buffers.first_mut() {
-                Some(velocity) => {
-                    descend_with_momentum(parameter, gradient, velocity.as_mut_slice()?, first, rate, options)
-                }
-                None => descend(parameter, gradient, rate, options),
-            }
-            Ok(())
-        })
+        step(self, model)
     }
 
     fn learning_rate(&self) -> f64 {
@@ -117,6 +96,33 @@ impl<T: Float> Optimizer<T> for Sgd<T> {
     fn set_state(&mut self, state: OptimizerState<T>) -> Result<()> {
         self.state = state.checked(OP, self.buffers())?;
         Ok(())
+    }
+}
+
+compiled! {
+    fn step<T>(sgd: &mut Sgd<T>, model: &mut dyn Parameters<T>) -> Result<()> {
+        let (rate, options) = (sgd.learning_rate, sgd.options);
+        let Options { momentum, dampening, weight_decay, nesterov, .. } = options;
+        check_at_least_zero(
+            OP,
+            &[("learning_rate", rate), ("momentum", momentum), ("weight_decay", weight_decay)],
+        )?;
+        check(OP, "dampening", dampening, dampening.is_finite(), "finite")?;
+        if nesterov && (momentum == 0.0 || dampening != 0.0) {
+            let (name, value) = ("nesterov", "true".to_string());
+            return Err(Error::Argument { op: OP, name, value, allowed: "with momentum and no dampening" });
+        }
+        sgd.state.prepare(OP, model, sgd.buffers())?;
+        sgd.state.update(model, |parameter, gradient, entry| {
+            let first = entry.steps == 1;
+            match entry.buffers.first_mut() {
+                Some(velocity) => {
+                    descend_with_momentum(parameter, gradient, velocity.as_mut_slice()?, first, rate, options)
+                }
+                None => descend(parameter, gradient, rate, options),
+            }
+            Ok(())
+        })
     }
 }
 

@@ -6,7 +6,7 @@
 //! what is not asked for again leaves it.
 
 use crate::error::{Error, Result};
-use crate::float::Float;
+use crate::float::{Float, compiled};
 use crate::kernels::{parallel, scratch};
 use smallvec::SmallVec;
 use std::any::Any;
@@ -81,16 +81,6 @@ impl<T: Float> Buffer<T> {
         Buffer { memory, length }
     }
 
-    /// A copy.
-    ///
-    /// # Errors
-    /// [`Error::OutOfMemory`] if the allocator refuses.
-    pub fn duplicate(&self) -> Result<Self> {
-        let mut copy = Buffer::to_overwrite(self.length)?;
-        copy.as_mut_slice().copy_from_slice(self.as_slice());
-        Ok(copy)
-    }
-
     /// The elements, without a copy.
     pub fn into_vec(mut self) -> Vec<T> {
         let mut memory = take(&mut self.memory).into_vec();
@@ -110,10 +100,27 @@ impl<T: Float> Buffer<T> {
 impl<T: Float> Drop for Buffer<T> {
     fn drop(&mut self) {
         LIVE_BYTES.fetch_sub(self.length * size_of::<T>(), Relaxed);
-        if !is_small::<T>(self.memory.len())
-            && let Some(mut shelf) = shelf()
-        {
-            let leaving = shelf.put(take(&mut self.memory).into_vec());
+        if !is_small::<T>(self.memory.len()) {
+            recycle(take(&mut self.memory).into_vec());
+        }
+    }
+}
+
+compiled! {
+    /// A copy.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] if the allocator refuses.
+    pub(super) fn duplicate<T>(buffer: &Buffer<T>) -> Result<Buffer<T>> {
+        let mut copy = Buffer::to_overwrite(buffer.length)?;
+        copy.as_mut_slice().copy_from_slice(buffer.as_slice());
+        Ok(copy)
+    }
+
+    /// Puts a large buffer on the shelf.
+    fn recycle<T>(memory: Vec<T>) {
+        if let Some(mut shelf) = shelf() {
+            let leaving = shelf.put(memory);
             drop(shelf);
             drop(leaving); // outside the lock
         }

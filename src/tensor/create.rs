@@ -1,7 +1,7 @@
 //! Making tensors: literals, vectors, fills, ranges, random numbers, casts.
 
 use crate::error::{Error, Result};
-use crate::float::Float;
+use crate::float::{Float, compiled};
 use crate::tensor::model::Tensor;
 use crate::tensor::nested::{Literal, Nested, flatten};
 use crate::tensor::shape::Shape;
@@ -55,11 +55,8 @@ impl<T: Float> Tensor<T> {
     /// # Errors
     /// [`Error::Length`] if they do not fill the shape, [`Error::TooLarge`] if its size overflows.
     pub fn from_vec(values: Vec<T>, shape: impl Into<Shape>) -> Result<Self> {
-        let (op, shape) = ("from_vec", shape.into());
-        if shape.checked_elements(op)? != values.len() {
-            let shape = shape.iter().map(|&size| size as isize).collect();
-            return Err(Error::Length { op, length: values.len(), shape });
-        }
+        let shape = shape.into();
+        shape.expect_elements("from_vec", values.len())?;
         Ok(Tensor::from_parts(shape, values))
     }
 
@@ -68,9 +65,7 @@ impl<T: Float> Tensor<T> {
     /// # Errors
     /// [`Error::TooLarge`], [`Error::OutOfMemory`].
     pub fn zeros(shape: impl Into<Shape>) -> Result<Self> {
-        let shape = shape.into();
-        shape.checked_elements("zeros")?;
-        Tensor::compute_on_zeros(shape, |_| {})
+        zeros(shape.into())
     }
 
     /// All ones.
@@ -86,9 +81,7 @@ impl<T: Float> Tensor<T> {
     /// # Errors
     /// [`Error::TooLarge`], [`Error::OutOfMemory`].
     pub fn full(shape: impl Into<Shape>, value: T) -> Result<Self> {
-        let shape = shape.into();
-        shape.checked_elements("full")?;
-        Tensor::compute(shape, |out| out.fill(value))
+        full(shape.into(), value)
     }
 
     /// The identity matrix of shape (size, size).
@@ -96,11 +89,7 @@ impl<T: Float> Tensor<T> {
     /// # Errors
     /// [`Error::TooLarge`], [`Error::OutOfMemory`].
     pub fn eye(size: usize) -> Result<Self> {
-        let shape = Shape::from([size, size]);
-        shape.checked_elements("eye")?;
-        Tensor::compute_on_zeros(shape, |out| {
-            out.iter_mut().step_by(size + 1).for_each(|entry| *entry = T::one())
-        })
+        eye(size)
     }
 
     /// `start, start + step, ..`, as long as it has not reached `end`: ceil((end - start) / step)
@@ -110,25 +99,7 @@ impl<T: Float> Tensor<T> {
     /// [`Error::Argument`] for a step of zero or one that leads away from `end`, and for bounds
     /// that are not finite; [`Error::TooLarge`], [`Error::OutOfMemory`].
     pub fn arange(start: T, end: T, step: T) -> Result<Self> {
-        let op = "arange";
-        let argument =
-            |name, value: T, allowed| Err(Error::Argument { op, name, value: value.to_string(), allowed });
-        for (name, value) in [("start", start), ("end", end), ("step", step)] {
-            if !value.is_finite() {
-                return argument(name, value, "finite");
-            }
-        }
-        let count = ((end.to_f64() - start.to_f64()) / step.to_f64()).ceil();
-        if step == T::zero() || count < 0.0 {
-            return argument("step", step, "not zero, and lead from start to end");
-        }
-        let shape = Shape::from([count as usize]); // saturates
-        shape.checked_elements(op)?;
-        Tensor::compute(shape, |out| {
-            for (i, entry) in out.iter_mut().enumerate() {
-                *entry = T::from_f64(start.to_f64() + i as f64 * step.to_f64());
-            }
-        })
+        arange(start, end, step)
     }
 
     /// `count` values from `start` to `end`, both included, equally spaced.
@@ -136,19 +107,7 @@ impl<T: Float> Tensor<T> {
     /// # Errors
     /// [`Error::TooLarge`], [`Error::OutOfMemory`].
     pub fn linspace(start: T, end: T, count: usize) -> Result<Self> {
-        let shape = Shape::from([count]);
-        shape.checked_elements("linspace")?;
-        let (first, last) = (start.to_f64(), end.to_f64());
-        let step = (last - first) / (count.max(2) - 1) as f64;
-        Tensor::compute(shape, |out| {
-            for (i, entry) in out.iter_mut().enumerate() {
-                // Counted from the nearer end, so that both ends are exact.
-                let from_start = i < count.div_ceil(2);
-                let value =
-                    if from_start { first + i as f64 * step } else { last - (count - 1 - i) as f64 * step };
-                *entry = T::from_f64(value);
-            }
-        })
+        linspace(start, end, count)
     }
 
     /// Independent samples of the standard normal distribution.
@@ -181,6 +140,65 @@ impl<T: Float> Tensor<T> {
     ) -> Result<Self> {
         shape.checked_elements(op)?;
         Tensor::compute(shape, |out| out.iter_mut().for_each(|entry| *entry = distribution.sample(rng)))
+    }
+}
+
+compiled! {
+    fn zeros<T>(shape: Shape) -> Result<Tensor<T>> {
+        shape.checked_elements("zeros")?;
+        Tensor::compute_on_zeros(shape, |_| {})
+    }
+
+    fn full<T>(shape: Shape, value: T) -> Result<Tensor<T>> {
+        shape.checked_elements("full")?;
+        Tensor::compute(shape, |out| out.fill(value))
+    }
+
+    fn eye<T>(size: usize) -> Result<Tensor<T>> {
+        let shape = Shape::from([size, size]);
+        shape.checked_elements("eye")?;
+        Tensor::compute_on_zeros(shape, |out| {
+            out.iter_mut().step_by(size + 1).for_each(|entry| *entry = T::one())
+        })
+    }
+
+    fn arange<T>(start: T, end: T, step: T) -> Result<Tensor<T>> {
+        let op = "arange";
+        let argument =
+            |name, value: T, allowed| Err(Error::Argument { op, name, value: value.to_string(), allowed });
+        for (name, value) in [("start", start), ("end", end), ("step", step)] {
+            if !value.is_finite() {
+                return argument(name, value, "finite");
+            }
+        }
+        let (start, end, increment) = (start.to_f64(), end.to_f64(), step.to_f64());
+        let count = ((end - start) / increment).ceil();
+        if increment == 0.0 || count < 0.0 {
+            return argument("step", step, "not zero, and lead from start to end");
+        }
+        let shape = Shape::from([count as usize]); // saturates
+        shape.checked_elements(op)?;
+        Tensor::compute(shape, |out| {
+            for (i, entry) in out.iter_mut().enumerate() {
+                *entry = T::from_f64(start + i as f64 * increment);
+            }
+        })
+    }
+
+    fn linspace<T>(start: T, end: T, count: usize) -> Result<Tensor<T>> {
+        let shape = Shape::from([count]);
+        shape.checked_elements("linspace")?;
+        let (first, last) = (start.to_f64(), end.to_f64());
+        let step = (last - first) / (count.max(2) - 1) as f64;
+        Tensor::compute(shape, |out| {
+            for (i, entry) in out.iter_mut().enumerate() {
+                // Counted from the nearer end, so that both ends are exact.
+                let from_start = i < count.div_ceil(2);
+                let value =
+                    if from_start { first + i as f64 * step } else { last - (count - 1 - i) as f64 * step };
+                *entry = T::from_f64(value);
+            }
+        })
     }
 }
 

@@ -36,11 +36,8 @@ impl Indices {
     /// # Errors
     /// [`Error::Length`] if they do not fill the shape.
     pub fn from_vec(values: Vec<i64>, shape: impl Into<Shape>) -> Result<Self> {
-        let (op, shape) = ("Indices::from_vec", shape.into());
-        if shape.checked_elements(op)? != values.len() {
-            let shape = shape.iter().map(|&size| size as isize).collect();
-            return Err(Error::Length { op, length: values.len(), shape });
-        }
+        let shape = shape.into();
+        shape.expect_elements("Indices::from_vec", values.len())?;
         Ok(Indices { shape, values: Arc::new(values) })
     }
 
@@ -100,11 +97,8 @@ impl Indices {
     /// # Errors
     /// [`Error::Length`] if the shape has another number of elements.
     pub fn reshape(&self, shape: impl Into<Shape>) -> Result<Self> {
-        let (op, shape) = ("reshape", shape.into());
-        if shape.checked_elements(op)? != self.len() {
-            let shape = shape.iter().map(|&size| size as isize).collect();
-            return Err(Error::Length { op, length: self.len(), shape });
-        }
+        let shape = shape.into();
+        shape.expect_elements("reshape", self.len())?;
         Ok(Indices { shape, values: self.values.clone() })
     }
 

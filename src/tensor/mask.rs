@@ -39,11 +39,8 @@ impl Mask {
     /// # Errors
     /// [`Error::Length`] if they do not fill the shape.
     pub fn from_vec(values: Vec<bool>, shape: impl Into<Shape>) -> Result<Self> {
-        let (op, shape) = ("Mask::from_vec", shape.into());
-        if shape.checked_elements(op)? != values.len() {
-            let shape = shape.iter().map(|&size| size as isize).collect();
-            return Err(Error::Length { op, length: values.len(), shape });
-        }
+        let shape = shape.into();
+        shape.expect_elements("Mask::from_vec", values.len())?;
         Ok(Mask::from_parts(shape, values))
     }
 

@@ -13,7 +13,7 @@
 
 use crate::error::{Error, Result};
 use crate::float::{DType, Float};
-use crate::tensor::buffer::Buffer;
+use crate::tensor::buffer::{Buffer, duplicate};
 use crate::tensor::shape::Shape;
 use smallvec::SmallVec;
 use std::any::Any;
@@ -196,7 +196,7 @@ impl<T: Float> Tensor<T> {
             return Err(Error::NotLeaf { op: "as_mut_slice", step });
         }
         if Arc::strong_count(&self.data) > 1 {
-            self.data = Arc::new(self.data.duplicate()?);
+            self.data = Arc::new(duplicate(&self.data)?);
         }
         match Arc::get_mut(&mut self.data) {
             Some(buffer) => Ok(buffer.as_mut_slice()),

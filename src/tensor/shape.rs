@@ -43,6 +43,14 @@ impl Shape {
         Ok(if is_empty { 0 } else { product })
     }
 
+    /// Refuses a number of values that do not fill the shape.
+    pub(crate) fn expect_elements(&self, op: &'static str, length: usize) -> Result<()> {
+        if self.checked_elements(op)? == length {
+            return Ok(());
+        }
+        Err(Error::Length { op, length, shape: self.iter().map(|&size| size as isize).collect() })
+    }
+
     /// The index of a dim that may be counted from the end (-1 is the last).
     ///
     /// As in PyTorch, a scalar accepts the dims 0 and -1 (and the result is 0).

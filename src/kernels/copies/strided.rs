@@ -21,8 +21,8 @@ pub(crate) fn for_each_row<const N: usize>(
     walk(&merged_dims(sizes, strides), row);
 }
 
-/// Calls `row` with every innermost row of `out` and where it starts and what its stride is in each view. Work is cut
-/// along the outermost dim.
+/// Calls `row` for the innermost rows of `out` and several views: with the row of `out`, where the row starts in each
+/// view, and its stride in each. Threads share the work along the outermost dim.
 pub(crate) fn for_each_row_of<const N: usize, C: Send>(
     sizes: &[usize],
     strides: [&[usize]; N],
@@ -121,8 +121,9 @@ pub(crate) fn strided_copy<T: Float>(x: &[T], strides: &[usize], sizes: &[usize]
     }
 }
 
-/// How much of a matrix is transposed at once: each of its columns lies far from the next, and what is fetched of it
-/// along with one element should serve several rows.
+/// The size of the part of a matrix that is transposed at once. Neighbours in a column lie far apart in memory, and
+/// each is fetched with a whole line of the cache: the other elements of that line should be used before it is
+/// replaced.
 const HEIGHT: usize = 64;
 const WIDTH: usize = 16;
 

@@ -1,8 +1,9 @@
-//! Lines turned on their side and back: a matrix with rows and columns exchanged.
+//! Rows turned on their side and back: a matrix with rows and columns exchanged.
 //!
-//! One number at a time, that would take as long as the exponentials of all of them. So it goes by squares of four
-//! rows and four columns, which a few shuffles of registers turn. The compiler does not find these by itself: for
-//! `f32` on x86-64 they are called by name, through `pulp`, in the one place that knows a processor.
+//! Copied one number at a time, a matrix takes as long to transpose as its exponentials take to compute. So it is
+//! transposed in squares of four rows and four columns, each with a few shuffles of registers. The compiler does not
+//! find the shuffles by itself: for `f32` on x86-64 they are called by name, through `pulp`. No other code here knows
+//! the processor.
 
 use crate::float::Float;
 

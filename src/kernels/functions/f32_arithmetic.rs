@@ -1,8 +1,9 @@
-//! Exponentials and logarithms of `f32` with the arithmetic of `f32`, which does twice as many at once as `f64`.
+//! Exponentials and logarithms of `f32` in the arithmetic of `f32`: a register holds twice as many as of `f64`.
 //!
-//! Sums that matter are taken without loss, in two numbers. So results are at most .67 units in the last place off; .77
-//! where they are subnormal, and rounded twice; and 1.1 in [`exponential`], which softmax uses on every processor. What
-//! the others take to be exact is so with the fused multiply-add; without it, [`crate::kernels::functions`] has them in `f64`.
+//! Sums that matter are kept exact, as two numbers. So results are at most .67 units in the last place off; .77 where
+//! they are subnormal, and so rounded twice. These bounds need the fused multiply-add, without which products here
+//! are not exact: other processors compute in `f64`, see [`crate::kernels::functions`]. Only [`exponential`] is used
+//! on every processor, by softmax: it is at most 1.1 units off.
 //!
 //! The formulas and references are those of [`crate::kernels::functions`].
 
@@ -12,14 +13,14 @@ use crate::kernels::simd::MulAdd;
 use std::f32::consts::{FRAC_1_SQRT_2, LOG2_E};
 use std::f64::consts::LN_2;
 
-/// Adding and subtracting this rounds to an integer, which is left in the lowest bits in between.
+/// Adding this and subtracting it again rounds to an integer. In between, the lowest bits hold that integer.
 const ROUNDER: f32 = 1.5 * (1u32 << 23) as f32;
 
-/// ln 2 = LN_2_HIGH + LN_2_LOW; the first counts in 1024ths, so that its product with an exponent is exact.
+/// ln 2 = LN_2_HIGH + LN_2_LOW. The first is a multiple of 1/1024, so that its product with an exponent is exact.
 const LN_2_HIGH: f32 = 710.0 / 1024.0;
 const LN_2_LOW: f32 = (LN_2 - 710.0 / 1024.0) as f32;
 
-/// Adding and subtracting this rounds to 1024ths.
+/// Adding this and subtracting it again rounds to a multiple of 1/1024.
 const TO_1024THS: f32 = ROUNDER / 1024.0;
 
 /// (exp(r) - 1 - r)/r^2 for |r| <= ln 2 / 2, fitted so that the largest relative error of exp(r) is least:
@@ -43,7 +44,7 @@ const LOG: [f32; 9] = [
     0.067_467_09,
 ];
 
-/// What results that may be subnormal are scaled by until the end, and its inverse.
+/// Results that may be subnormal are scaled by the first until the end, and by its inverse then.
 const UNIT: f32 = (1u128 << 64) as f32;
 const OF_UNIT: f32 = 1.0 / UNIT;
 
@@ -114,10 +115,10 @@ pub(crate) fn is_moderate<T: Float>(max: T) -> bool {
 #[derive(Clone, Copy)]
 pub(crate) struct Shift<T> {
     pub max: T,
-    /// The maximum in 1024ths, and what that leaves of it.
+    /// The maximum, rounded to a multiple of 1/1024, and the rest.
     pub high: T,
     pub low: T,
-    /// Of this and what is smaller the exponential is 0.
+    /// At and below this the exponential is 0.
     pub least: T,
 }
 
@@ -130,16 +131,16 @@ impl<T: Float> Shift<T> {
     }
 }
 
-/// [`crate::kernels::functions::exponential`] for x - max < 43, where max need not be the maximum. Beyond that the exponent wraps
-/// around, and the result is no number of use.
+/// [`crate::kernels::functions::exponential`] for x - max < 43: max may be less than the maximum. Beyond 43 the exponent
+/// wraps around and the result is wrong.
 ///
 /// With n = round((x - max) / ln 2), what remains is r = x - (max + n ln 2). The sum in brackets is taken
 /// as a part with few digits, which is exact and close to x, and a small rest. So nothing is rounded at the
 /// size of x: the error is at most 1.1 ulp.
 #[inline(always)]
 pub(crate) fn exponential<T: Float, M: MulAdd>(x: T, shift: Shift<T>) -> T {
-    // Added and subtracted, this rounds to an integer, and leaves in the lowest bits the exponent, as it is
-    // written in a float, of 2^(n + 64): the 64 is that of the unit.
+    // Adding this and subtracting it again rounds to an integer n. In between, the lowest bits hold the exponent of
+    // 2^(n + 64) as a float stores it; results are scaled by 2^64.
     const TO_EXPONENT: f32 = ROUNDER + (127 + 64) as f32;
     let (x, least) = (narrowed(x), narrowed(shift.least));
     let x = if least > x { least } else { x }; // a nan stays
@@ -214,7 +215,7 @@ fn log_parts<M: MulAdd>(y: f32, low: Option<f32>, n: f32) -> (f32, f32) {
 /// ln x
 #[inline(always)]
 pub(crate) fn log<M: MulAdd>(x: f32) -> f32 {
-    // Subnormal numbers have an exponent of their own once they are scaled up.
+    // Subnormal numbers are scaled up to be normal.
     let is_small = x < f32::MIN_POSITIVE;
     let (scaled, n) = if is_small { (x * (1u32 << 25) as f32, -25.0) } else { (x, 0.0) };
     let (high, low) = log_parts::<M>(scaled, None, n);
@@ -231,7 +232,7 @@ pub(crate) fn log1p_of_exp<M: MulAdd>(x: f32) -> (f32, f32) {
     let (exp, low) = (high * OF_UNIT, low * OF_UNIT);
     let (one_plus, error) = fast_two_sum(1.0, exp);
     let (log, log_low) = log_parts::<M>(one_plus, Some(error + low), 0.0);
-    // ln(1 + e) = e - e^2/2 + .., where 1 + e has few digits of e.
+    // Where 1 + e keeps few digits of e: ln(1 + e) = e - e^2/2 + ..
     if x < -10.0 { (exp, M::mul_add(-0.5 * exp, exp, low)) } else { (log, log_low) }
 }
 

@@ -1,8 +1,8 @@
 //! gelu(x) = x Φ(x), where Φ(x) = (1 + erf(x/√2))/2 is the distribution function of the standard normal and
 //! φ(x) = exp(-x²/2)/√(2π) its density.
 //!
-//! The tail Φ(-|x|) has all its digits; above 0, Φ is 1 without it. In `f32` the ratio of tail and exp(-x²/2), a
-//! smooth function, is a polynomial; in `f64` the library `libm` computes the tail.
+//! The tail Φ(-|x|) is computed to its last digit; for x > 0, Φ(x) is 1 minus the tail. For `f32`, the tail is
+//! exp(-x²/2) times a smooth function, which a polynomial approximates; for `f64`, the library `libm` computes it.
 
 use crate::float::{Float, is_double};
 use crate::kernels::functions::exp;

@@ -1,14 +1,15 @@
 //! Exponentials and logarithms to the last digit, as code that the compiler can vectorise.
 //!
-//! All of it is computed in `f64`. For `f32` elements that alone makes the result correct but for about one case in a
-//! thousand, with polynomials cut short; what is needed often is computed in `f32` instead, in [`f32_arithmetic`], where
-//! the processor has the fused multiply-add. For `f64` elements the error of every rounding that matters is carried
-//! along in a second number (`low` below). Which of these is known when the code is compiled, from `T` and `M`.
+//! All of it is computed in `f64`. For `f32` elements that is enough for a result that is correctly rounded in all but
+//! about one case in a thousand, with shorter polynomials. The functions that are used most are computed in `f32`
+//! instead, in [`f32_arithmetic`], if the processor has the fused multiply-add. For `f64` elements a second number
+//! (`low` below) carries the error of every rounding that matters. `T` and `M` decide among these when the code is
+//! compiled.
 //!
 //! References: J.-M. Muller, Elementary Functions, 3rd ed., chapters 11 and 12 (range reduction, error-free
 //! sums); the series are those of Taylor and of the inverse hyperbolic tangent.
 
-// Functions of one element have one signature, whether they use all of it or not.
+// All functions of one element have the same signature, though not every one uses all of it.
 #![allow(clippy::extra_unused_type_parameters)]
 
 pub(crate) mod f32_arithmetic;
@@ -20,7 +21,7 @@ use crate::kernels::simd::{MulAdd, dispatched};
 use crate::float::{Float, is_double};
 use std::f64::consts::{LN_2, LOG2_E};
 
-/// Adding and subtracting this rounds to an integer, which is left in the lowest bits in between.
+/// Adding this and subtracting it again rounds to an integer. In between, the lowest bits hold that integer.
 const ROUNDER: f64 = 1.5 * (1u64 << 52) as f64;
 
 /// ln 2 = LN_2_HIGH + LN_2_LOW; the first has so few digits that its product with an exponent is exact.
@@ -67,13 +68,13 @@ fn polynomial<M: MulAdd>(coefficients: &[f64], x: f64) -> f64 {
     value
 }
 
-/// 2^n for the integer that `ROUNDER` has left in `rounded`, -1022 <= n <= 1023.
+/// 2^n for -1022 <= n <= 1023, where `rounded` is n + `ROUNDER`.
 #[inline(always)]
 fn power_of_two(rounded: f64) -> f64 {
     f64::from_bits(rounded.to_bits().wrapping_add(1023) << 52)
 }
 
-/// exp(x + low) = (high + low') 2^n, with the integer n as `ROUNDER` leaves it.
+/// exp(x + low) = (high + low') 2^n. The third number returned is n + `ROUNDER`.
 ///
 /// With n = round(x / ln 2), what remains is r = x - n ln 2 in [-ln 2 / 2, ln 2 / 2], where
 /// exp(r) = 1 + r + r^2 (1/2! + r/3! + ..).
@@ -106,8 +107,8 @@ pub(crate) fn exp<T: Float, M: MulAdd>(x: f64, low: f64) -> f64 {
     if x > highest { f64::INFINITY } else { value }
 }
 
-/// What [`exponential`] multiplies its result by, a power of two: so what is far below the normal numbers
-/// keeps all its digits while it is added up and scaled.
+/// The power of two that [`exponential`] multiplies its result by. So results far below the normal numbers keep all
+/// their digits while they are added and scaled.
 #[inline(always)]
 pub(crate) fn unit<T: Float>() -> f64 {
     power_of_two(ROUNDER + if is_double::<T>() { 512.0 } else { 64.0 })
@@ -115,8 +116,8 @@ pub(crate) fn unit<T: Float>() -> f64 {
 
 /// exp(x - max) times [`unit`], for x <= max: 0 for x = -inf, nan if either is nan or both are infinite.
 ///
-/// What the subtraction rounds away goes into the exponential: for a large difference it is as large as
-/// the result is accurate.
+/// The rounding error of the subtraction is part of the argument: for a large difference it would be as large as all
+/// other errors of the result together.
 #[inline(always)]
 pub(crate) fn exponential<T: Float, M: MulAdd>(x: T, max: T) -> T {
     let (x, max) = (x.to_f64(), max.to_f64());
@@ -137,7 +138,7 @@ fn expm1_parts<T: Float, M: MulAdd>(x: f64) -> (f64, f64) {
     let x = if x < -60.0 { -60.0 } else { x };
     let x = if x > 708.0 { 708.0 } else { x };
     let rounded = M::mul_add(x, LOG2_E, ROUNDER);
-    // Above ln 2 / 2 the 1 would take digits of 2 exp(r); the series can do a little more than its range.
+    // Just above ln 2 / 2, subtracting 1 from 2 exp(r) would cancel digits. The series still converges there.
     let rounded = if x.abs() < 0.42 { ROUNDER } else { rounded };
     let n = rounded - ROUNDER;
     let (r, r_low) = fast_two_sum(M::mul_add(n, -LN_2_HIGH, x), n * -LN_2_LOW);
@@ -155,7 +156,7 @@ fn expm1<T: Float, M: MulAdd>(x: f64) -> f64 {
     let (high, low) = expm1_parts::<T, M>(x);
     let value = high + low;
     let value = if x > 708.0 { exp::<f64, M>(x, 0.0) } else { value };
-    // The difference keeps the sign of a zero and the digits of what is too small to have a square.
+    // A zero keeps its sign, and a number whose square underflows its digits.
     if x.abs() < 1e-300 { x } else { value }
 }
 
@@ -184,7 +185,7 @@ pub(crate) fn log1p_of_positive<T: Float, M: MulAdd>(x: f64) -> f64 {
 /// ln x.
 #[inline(always)]
 fn log<T: Float, M: MulAdd>(x: f64) -> f64 {
-    // Subnormal numbers have an exponent of their own once they are scaled up. Those of f32 are normal in f64.
+    // Subnormal numbers are scaled up to be normal. Those of f32 are normal in f64.
     let is_small = is_double::<T>() && x < f64::MIN_POSITIVE;
     let scaled = if is_small { x * (1u64 << 54) as f64 } else { x };
     let value = log_parts::<T, M>(scaled, 0.0);
@@ -202,7 +203,7 @@ fn log_parts<T: Float, M: MulAdd>(y: f64, low: f64) -> f64 {
     let shifted = y.to_bits().wrapping_sub(OFFSET);
     let exponent = shifted & 0xfff0_0000_0000_0000;
     let fraction = f64::from_bits(y.to_bits().wrapping_sub(exponent));
-    // The exponent as a float: with a bias that makes it positive, its bits are put below those of 2^52.
+    // The exponent as a float: a bias makes it positive, and then its bits are the lowest ones of 2^52 + exponent.
     let biased = f64::from_bits(TWO_52.to_bits() | (exponent.wrapping_add(1024 << 52) >> 52));
     let n = biased - (TWO_52 + 1024.0);
     // The scale of `low` is that of the fraction. It matters only for y near 1.
@@ -215,7 +216,7 @@ fn log_parts<T: Float, M: MulAdd>(y: f64, low: f64) -> f64 {
     // 2 atanh(s) - f = s (f^2/2 + series) - f^2/2
     let half_square = 0.5 * f * f;
     if !is_double::<T>() {
-        // `low` matters only where the fraction is 1 but for what f32 does not see.
+        // `low` matters only where the fraction is so close to 1 that f32 cannot tell them apart.
         let correction = M::mul_add(s, half_square + series, low) - half_square;
         return M::mul_add(n, LN_2, f + correction);
     }
@@ -312,8 +313,8 @@ fn quotient<M: MulAdd>((a, a_low): (f64, f64), (b, b_low): (f64, f64)) -> f64 {
     q + (remainder + a_low - q * b_low) / b
 }
 
-/// Defines a kernel that applies a function to every element of a slice. Where there is one for `f32`, it is used if
-/// it can be.
+/// Defines a kernel that applies a function to every element of a slice: the one in the arithmetic of `f32`, if it is
+/// given, for elements and instructions that it is made for, and the other one otherwise.
 macro_rules! slice_functions {
     ($($(#[$attribute:meta])* $name:ident: $function:ident $(, f32_arithmetic::$single:ident)?;)*) => {
         dispatched! {$(

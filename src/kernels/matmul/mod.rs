@@ -34,8 +34,8 @@ pub(crate) fn matmul_add_rows<T: Float>(
     product(sizes, a, b, out, true);
 }
 
-/// Fills `out` with one row after the other. What is filled already is copied together, because a copy of a few
-/// numbers is mostly a call.
+/// Fills `out` with copies of a row. What is filled already is copied as a whole, because for a few numbers the call
+/// takes longer than the copy.
 fn repeat<T: Copy>(row: &[T], out: &mut [T]) {
     const TOGETHER: usize = 4096; // in the fastest cache
     let mut filled = row.len().min(out.len());
@@ -50,9 +50,9 @@ fn repeat<T: Copy>(row: &[T], out: &mut [T]) {
 
 /// `out = a b`, or `out += a b`, for sizes (rows, depth, columns).
 ///
-/// The result is the same bits for any number of threads: the sizes alone decide how it is cut into blocks of
-/// rows, and the library, which takes large products to several threads by itself, cuts the depth into steps
-/// that follow from the sizes too and computes every element on one thread.
+/// The result is the same bits for any number of threads. The sizes alone decide how it is cut into blocks of rows.
+/// Large products the library shares among threads itself: it cuts the depth into steps that follow from the
+/// sizes too, and computes every element on one thread.
 fn product<T: Float>(sizes: [usize; 3], a: Matrix<T>, b: Matrix<T>, out: &mut [T], adds: bool) {
     if sizes.contains(&0) {
         return;
@@ -73,7 +73,7 @@ fn product<T: Float>(sizes: [usize; 3], a: Matrix<T>, b: Matrix<T>, out: &mut [T
         return block(sizes, a, b, out, adds, Parallelism::None);
     }
     let blocks = (multiplications / BLOCK).min(MOST_BLOCKS);
-    // Whole tiles of the library, so that no block leaves more lanes of its vectors empty than the last one.
+    // Whole tiles of the library: only the last block may leave lanes of a vector empty.
     let rows_in_block = rows.div_ceil(blocks).next_multiple_of(32);
     share_out(out.chunks_mut(rows_in_block * columns).enumerate(), false, |(index, out)| {
         let a = a.rows_from(index * rows_in_block);
@@ -81,15 +81,15 @@ fn product<T: Float>(sizes: [usize; 3], a: Matrix<T>, b: Matrix<T>, out: &mut [T
     });
 }
 
-/// About as many multiplications as take a thread 50 microseconds: less is not worth the hand-over.
+/// A thread takes about 50 microseconds for so many multiplications. Handing over less does not pay.
 const BLOCK: usize = 1 << 21;
 
-/// Each block prepares the right operand again: a few are enough for two threads to come out even, and more were
-/// slower there. Nobody has measured on many.
+/// Every block prepares the right operand again, so there should be few: with two threads, more were slower. Not
+/// measured with many threads.
 const MOST_BLOCKS: usize = 4;
 
-/// From so many multiplications on the library shares out the work itself, which takes it some time to begin
-/// with, and none to prepare an operand twice.
+/// From so many multiplications on, the library shares the work among threads itself. It takes longer to start, but
+/// prepares each operand only once.
 const LARGE: usize = 1 << 25;
 
 /// One call of the library.
@@ -113,7 +113,7 @@ fn block<T: Float>(
     }
 }
 
-/// The same matrix under the type that `T` is.
+/// The same matrix, typed as what `T` is.
 fn as_type<T: Float, U: Float>(matrix: Matrix<'_, T>) -> Matrix<'_, U> {
     let Matrix { values, row_stride, column_stride } = matrix;
     Matrix { values: bytemuck::cast_slice(values), row_stride, column_stride }
@@ -134,7 +134,7 @@ fn with_all_threads(call: impl FnOnce(Parallelism) + Send) {
         return call(Parallelism::None);
     }
     let_helpers_sleep();
-    // The library forks and joins several times. From inside the pool that does not wake a thread each time.
+    // The library forks and joins several times. Inside the pool, its threads stay awake in between.
     rayon::scope(|_| call(Parallelism::Rayon(0)));
 }
 
@@ -143,10 +143,10 @@ fn with_all_threads(call: impl FnOnce(Parallelism)) {
     call(Parallelism::None);
 }
 
-/// The library copies its right operand into one piece from so many tiles of rows on; left alone it would wait
-/// for four times as many. Uncopied, columns that lie a power of two apart share a few sets of the cache: copying
-/// makes products of 1000 to 2048 rows and columns faster by about a tenth. The setting is one for the whole
-/// process, and changes no result.
+/// From so many tiles of rows on, the library copies its right operand into one piece; its own default is four times
+/// as many. Without the copy, columns that lie a power of two apart compete for a few sets of the cache: copying
+/// makes products of 1000 to 2048 rows and columns about a tenth faster. The setting holds for the whole process
+/// and changes no result.
 const TILES_WORTH_PACKING: usize = 32;
 
 fn gemm<T: Float>(
@@ -205,14 +205,14 @@ fn gemm<T: Float>(
 
 /// Whether the library computes out = a b faster as its transpose, out^T = b^T a^T.
 ///
-/// Its vectors run down the columns of what it computes: those of the transpose lie side by side in the rows
-/// of `out`, the others have to be scattered one value at a time. On the other hand the operand on the left
-/// has to be gathered one value at a time unless its columns lie side by side, and of a side that is no
-/// multiple of a vector some lanes stay empty. One such value takes about as long as a vector of
+/// Its vectors run down the columns of the result. Computed as the transpose, a column is a row of `out` and is
+/// stored as a whole; otherwise it is scattered one value at a time. The left operand is read in columns too: unless
+/// these are contiguous, it is gathered one value at a time. And where the number of rows is no multiple of a
+/// vector, lanes stay empty. A value that is scattered or gathered costs about as much as a vector of
 /// multiplications.
 fn is_quicker_transposed<T>([rows, depth, columns]: [usize; 3], a: &Matrix<T>, b: &Matrix<T>) -> bool {
     if depth <= 2 {
-        // The library neither gathers nor fills lanes here, it runs down each column: a few numbers are too short.
+        // The library neither gathers nor fills lanes here: it runs down each column, which must not be too short.
         return columns >= rows.min(8);
     }
     const LANES: usize = 16; // what a tile of the library is a multiple of, for f32

@@ -1,16 +1,16 @@
-//! Products of which two sizes are a few, as linear models of a few features and classes have them.
+//! Products with two small sizes, as linear models of a few features and classes have them.
 //!
-//! A library for large products first brings together what it multiplies, which is more work here than the
-//! product itself. These loops know the two small sizes when they are compiled.
+//! A library for large products first copies its operands into contiguous pieces. For a small product that is more
+//! work than the product itself. These loops are compiled for the two small sizes.
 
 use super::matrix::Matrix;
 use crate::float::Float;
 use std::array::from_fn;
 
-/// A few are at most this many.
+/// The largest small size.
 const FEW: usize = 4;
 
-/// Longer sums are left to the library, which takes them in parts.
+/// Longer sums are left to the library, which splits them.
 const MOST_TERMS: usize = 1024;
 
 /// Whether [`small_product`] is quicker than the library for sizes (rows, depth, columns).
@@ -21,7 +21,7 @@ pub(crate) fn is_small([rows, depth, columns]: [usize; 3]) -> bool {
     rows.max(columns) <= FEW && depth <= MOST_TERMS && (rows, columns) != (1, 1)
 }
 
-/// `out = a b`, or `out += a b`, for sizes (rows, depth, columns), of which the last and one other are a few.
+/// `out = a b`, or `out += a b`, for sizes (rows, depth, columns), of which the last and one other are small.
 pub(crate) fn small_product<T: Float>(
     [rows, depth, columns]: [usize; 3],
     a: Matrix<T>,
@@ -47,7 +47,7 @@ pub(crate) fn small_product<T: Float>(
     }
 }
 
-/// Each row of `a`, of a few elements, times a few columns.
+/// Each row of `a`, which is short, times a few columns.
 fn rows_times_few<T: Float, const DEPTH: usize, const COLUMNS: usize>(
     rows: usize,
     a: Matrix<T>,

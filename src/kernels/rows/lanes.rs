@@ -47,8 +47,8 @@ pub(super) fn map_but<T: Float, const L: usize>(
         }
         None => {
             for (c, out) in chunks.enumerate() {
-                for row in 0..L {
-                    out[row] = Given::or(but, c, row, f(row, out[row]));
+                for (row, out) in out.iter_mut().enumerate() {
+                    *out = Given::or(but, c, row, f(row, *out));
                 }
             }
         }

@@ -239,7 +239,7 @@ fn is_the_same_across_and_along<T: Float>() {
 
         let rounded = |losses: &[f64]| losses.iter().map(|&loss| T::from_f64(loss)).collect::<Vec<_>>();
         let of_rows: Vec<T> = (0..count).map(|i| T::from_f64(i as f64 - 3.0)).collect();
-        let class = |i: usize| if i % 7 == 0 { -100 } else { (i % size) as i64 };
+        let class = |i: usize| if i.is_multiple_of(7) { -100 } else { (i % size) as i64 };
         let classes: Vec<i64> = (0..count).map(class).collect();
         let uneven: Vec<T> = (0..size).map(|c| T::from_f64(1.0 + c as f64)).collect();
         for (weight, e) in [(None, 0.0), (Some(&uneven[..]), 0.0), (None, 0.1), (Some(&uneven[..]), 0.1)] {

@@ -29,7 +29,7 @@ use super::reduction::{Reduced, Reduction};
 use crate::autograd::grad_mode::is_grad_enabled;
 use crate::autograd::step::{Backward, Gradients, Step, StepContext};
 use crate::error::{Error, Result};
-use crate::float::Float;
+use crate::float::{Float, compiled};
 use crate::kernels::compensated::two_sum;
 use crate::kernels::rows::cross_entropy::{self as kernels, ProbabilityTargets, Smoothing, Upstream};
 use crate::kernels::rows::{Rows, Summary};
@@ -159,7 +159,9 @@ impl<T: Float> CrossEntropyLoss<T> {
             Target::Probabilities(target) => self.forward_probabilities(op, logits, dim, target),
         }
     }
+}
 
+compiled! { impl CrossEntropyLoss<T>:
     fn forward_classes(
         &self,
         op: &'static str,

@@ -10,7 +10,7 @@ use super::classes::{SavedTargets, class_dim, class_zero};
 use super::reduction::{Reduced, Reduction};
 use crate::autograd::step::{Backward, Gradients, Step, StepContext};
 use crate::error::Result;
-use crate::float::Float;
+use crate::float::{Float, compiled};
 use crate::tensor::index::{Indices, ToIndices, indices};
 use crate::tensor::model::Tensor;
 use crate::tensor::shape::Shape;
@@ -98,9 +98,19 @@ impl<T: Float> NllLoss<T> {
     /// [`Error::OutOfMemory`]: crate::Error::OutOfMemory
     pub fn forward(&self, log_probabilities: &Tensor<T>, target: impl ToIndices) -> Result<Tensor<T>> {
         let op = "nll_loss";
-        let x = log_probabilities;
-        let dim = class_dim(op, x.shape(), self.dim)?;
-        let target = indices(op, target)?;
+        let dim = class_dim(op, log_probabilities.shape(), self.dim)?;
+        self.forward_classes(op, log_probabilities, dim, indices(op, target)?)
+    }
+}
+
+compiled! { impl NllLoss<T>:
+    fn forward_classes(
+        &self,
+        op: &'static str,
+        x: &Tensor<T>,
+        dim: usize,
+        target: Indices,
+    ) -> Result<Tensor<T>> {
         let classes = SavedTargets::new(op, x.shape(), dim, target, self.weight.as_ref(), self.ignore_index)?;
         let split = x.shape().split_at_dim(dim);
         let loss = |position: usize| {

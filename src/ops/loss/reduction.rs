@@ -47,10 +47,11 @@ pub(super) struct Reduced {
 impl Reduced {
     /// The result from the losses of all positions.
     pub fn value<T: Float>(self, losses: Vec<f64>, positions: &Shape) -> Result<Tensor<T>> {
-        let single = |value: f64| Tensor::compute(Shape::scalar(), |out| out.fill(T::from_f64(value)));
+        let sum_over =
+            |divisor| Tensor::compute(Shape::scalar(), |out| out.fill(sum_of_wide(&losses, divisor)));
         match self.reduction {
-            Reduction::Sum => single(sum_of_wide::<T>(&losses)),
-            Reduction::Mean => single(sum_of_wide::<T>(&losses) / self.denominator),
+            Reduction::Sum => sum_over(1.0),
+            Reduction::Mean => sum_over(self.denominator),
             Reduction::Unreduced => Tensor::compute(positions.clone(), |out| map(&losses, out, T::from_f64)),
         }
     }

@@ -12,7 +12,7 @@
 mod layout;
 mod numbers;
 
-use crate::float::{DType, Float};
+use crate::float::{DType, Float, compiled};
 use crate::tensor::index::Indices;
 use crate::tensor::mask::Mask;
 use crate::tensor::model::Tensor;
@@ -56,15 +56,21 @@ const DEBUG_ELEMENTS: usize = 6;
 /// A precision asks for another number of digits after the point: `{x:.8}`.
 impl<T: Float> fmt::Display for Tensor<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let layout = Layout::new(self.shape());
-        let shown = layout.positions().into_iter().map(|position| self.as_slice()[position].to_f64());
+        display(self, f)
+    }
+}
+
+compiled! {
+    fn display<T>(x: &Tensor<T>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let layout = Layout::new(x.shape());
+        let shown = layout.positions().into_iter().map(|position| x.as_slice()[position].to_f64());
         let precision = f.precision().unwrap_or(PRECISION).min(MOST_PRECISION);
         let texts = Texts::of_floats(&shown.collect::<Vec<_>>(), precision);
-        let mut suffixes = size_of_empty(self.shape());
+        let mut suffixes = size_of_empty(x.shape());
         if T::DTYPE == DType::F64 {
             suffixes.push(Suffix::dtype("f64", "torch.float64"));
         }
-        suffixes.extend(gradient(self));
+        suffixes.extend(gradient(x));
         f.write_str(&finish(PREFIX.to_owned() + &layout.brackets(&texts), &suffixes))
     }
 }
