@@ -18,8 +18,8 @@ compiled! {
     ///
     /// # Errors
     /// [`Error::Argument`](crate::Error::Argument) for a `max_norm` that is negative or not finite;
-    /// [`Error::MissingGradient`](crate::Error::MissingGradient) and
-    /// [`Error::NonFiniteGradient`](crate::Error::NonFiniteGradient) with the parameter's name;
+    /// [`Error::Parameter`](crate::Error::Parameter) and
+    /// [`Error::NotFinite`](crate::Error::NotFinite) with the parameter's name;
     /// [`Error::OutOfMemory`](crate::Error::OutOfMemory). The gradients are then what they were before.
     pub fn clip_grad_norm<T>(model: &dyn Parameters<T>, max_norm: f64) -> Result<f64> {
         let op = "clip_grad_norm";
@@ -41,8 +41,8 @@ compiled! {
     ///
     /// # Errors
     /// [`Error::Argument`](crate::Error::Argument) for a limit that is negative or nan;
-    /// [`Error::MissingGradient`](crate::Error::MissingGradient) and
-    /// [`Error::NonFiniteGradient`](crate::Error::NonFiniteGradient) with the parameter's name;
+    /// [`Error::Parameter`](crate::Error::Parameter) and
+    /// [`Error::NotFinite`](crate::Error::NotFinite) with the parameter's name;
     /// [`Error::OutOfMemory`](crate::Error::OutOfMemory). The gradients are then what they were before.
     pub fn clip_grad_value<T>(model: &dyn Parameters<T>, limit: f64) -> Result<()> {
         let op = "clip_grad_value";
