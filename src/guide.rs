@@ -67,7 +67,7 @@ macro_rules! references {
                 "kernels/rows/softmax.rs" "kernels/rows/cross_entropy.rs"
                 "tensor/model.rs" "tensor/index.rs"
                 "autograd/step.rs" "autograd/tape.rs" "autograd/backward.rs" "autograd/gradcheck.rs"
-                "autograd/observe/mod.rs" "autograd/observe/anomaly.rs" "autograd/observe/pictures.rs"
+                "autograd/observe/mod.rs" "autograd/observe/non_finite.rs" "autograd/observe/pictures.rs"
                 "ops/unary.rs" "ops/binary.rs" "ops/reduce.rs" "ops/softmax.rs" "ops/gather.rs"
                 "ops/metrics.rs" "ops/loss/cross_entropy.rs" "ops/loss/nll.rs"
             ),
