@@ -75,7 +75,7 @@ fn product<T: Float>(sizes: [usize; 3], a: Matrix<T>, b: Matrix<T>, out: &mut [T
     let blocks = (multiplications / BLOCK).min(MOST_BLOCKS);
     // Whole tiles of the library: only the last block may leave lanes of a vector empty.
     let rows_in_block = rows.div_ceil(blocks).next_multiple_of(32);
-    share_out(out.chunks_mut(rows_in_block * columns).enumerate(), false, |(index, out)| {
+    share_out(out.chunks_mut(rows_in_block * columns).enumerate(), |(index, out)| {
         let a = a.rows_from(index * rows_in_block);
         block([out.len() / columns, depth, columns], a, b, out, adds, Parallelism::None);
     });
