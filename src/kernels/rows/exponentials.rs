@@ -5,10 +5,21 @@
 use super::Summary;
 use super::lanes::{Given, PIECE, all, greater, map_but, maxima};
 use crate::float::{Float, is_double};
-use crate::kernels::compensated::{Sum, add_term, sum_of};
+use crate::kernels::compensated::{Sum, add_term, sum_of, two_sum};
 use crate::kernels::functions::f32_arithmetic::{self, Shift, is_moderate};
 use crate::kernels::functions::{exp, exponential, log1p_of_positive, unit};
 use crate::kernels::simd::{MulAdd, array};
+
+/// x - m in `f64`, and what its rounding left out.
+#[inline(always)]
+pub(super) fn shifted<T: Float>(x: T, max: T) -> (f64, f64) {
+    let (x, max) = (x.to_f64(), max.to_f64());
+    if !is_double::<T>() {
+        return (x - max, 0.0);
+    }
+    let (difference, error) = two_sum(x, -max);
+    (difference, if difference.abs() < f64::INFINITY { error } else { 0.0 })
+}
 
 /// `out = f(row, exp(x - max))` but for one element of each row, the exponentials in [`unit`]s; without an `x`, of what
 /// `out` holds.

@@ -47,8 +47,9 @@ pub(super) fn map_but<T: Float, const L: usize>(
         }
         None => {
             for (c, out) in chunks.enumerate() {
-                for (row, out) in out.iter_mut().enumerate() {
-                    *out = Given::or(but, c, row, f(row, *out));
+                #[allow(clippy::needless_range_loop)] // by an iterator it takes 1.4 times as long
+                for row in 0..L {
+                    out[row] = Given::or(but, c, row, f(row, out[row]));
                 }
             }
         }
