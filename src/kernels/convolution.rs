@@ -10,7 +10,7 @@
 //! ```
 
 use super::elementwise::add_assign;
-use super::parallel::{for_each_chunk, lines_in_chunk};
+use super::parallel::{for_each_chunk, rows_in_chunk};
 use num_traits::Float;
 use std::ops::Range;
 
@@ -91,9 +91,9 @@ pub(crate) fn unfold<T: Float + Send + Sync>(x: &[T], windows: &Windows, out: &m
     if out.is_empty() {
         return;
     }
-    let rows_in_chunk = lines_in_chunk(columns);
-    for_each_chunk(out, rows_in_chunk * columns, |chunk, out| {
-        for (row, out) in (chunk * rows_in_chunk..).zip(out.chunks_exact_mut(columns)) {
+    let together = rows_in_chunk(columns);
+    for_each_chunk(out, together * columns, |chunk, out| {
+        for (row, out) in (chunk * together..).zip(out.chunks_exact_mut(columns)) {
             let (channel, kh, kw) = windows.row(row);
             let (inside_h, inside_w) = (height.windows_inside(kh), width.windows_inside(kw));
             for (image, out) in out.chunks_exact_mut(count).enumerate() {
@@ -121,7 +121,7 @@ pub(crate) fn fold<T: Float + Send + Sync>(columns: &[T], windows: &Windows, out
     if out.is_empty() {
         return;
     }
-    let planes_in_chunk = lines_in_chunk(height.kernel * width.kernel * count);
+    let planes_in_chunk = rows_in_chunk(height.kernel * width.kernel * count);
     for_each_chunk(out, planes_in_chunk * plane, |chunk, out| {
         for (index, out) in (chunk * planes_in_chunk..).zip(out.chunks_exact_mut(plane)) {
             let (image, channel) = (index / channels, index % channels);
@@ -173,7 +173,7 @@ pub(crate) fn argmax_of_windows<T: Float + Send + Sync>(x: &[T], windows: &Windo
     }
     // A kernel may be far larger than the image, if the padding is.
     let looked_at = height.kernel.saturating_mul(width.kernel).saturating_mul(count);
-    let planes_in_chunk = lines_in_chunk(looked_at);
+    let planes_in_chunk = rows_in_chunk(looked_at);
     for_each_chunk(out, planes_in_chunk * count, |chunk, out| {
         for (index, out) in (chunk * planes_in_chunk..).zip(out.chunks_exact_mut(count)) {
             let x = &x[index * plane..][..plane];

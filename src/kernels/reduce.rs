@@ -4,7 +4,7 @@
 //! rows: `out[block * inner + j]` comes from `x[(block * size + i) * inner + j]` for all `i`.
 
 use super::compensated::{Sum, add_term, sum_for, sum_of};
-use super::parallel::{ELEMENTS_IN_CHUNK, for_each_chunk, lines_in_chunk};
+use super::parallel::{ELEMENTS_IN_CHUNK, for_each_chunk, rows_in_chunk};
 use super::simd::dispatched;
 use crate::float::Float;
 use smallvec::{SmallVec, smallvec};
@@ -54,7 +54,7 @@ fn for_each_panel<T: Sync, B: Send>(
             });
         }
     } else {
-        let together = lines_in_chunk(block);
+        let together = rows_in_chunk(block);
         for_each_chunk(out, together * inner, |index, out| {
             let blocks = &x[index * together * block..][..out.len() / inner * block];
             f(Panel { blocks, size, inner, first_column: 0 }, out);

@@ -2,7 +2,7 @@
 
 use super::transpose::{FOUR, four_back, in_four, line_back};
 use crate::float::Float;
-use crate::kernels::parallel::{for_each_chunk, for_each_chunk_beside, lines_in_chunk};
+use crate::kernels::parallel::{for_each_chunk, for_each_chunk_beside, rows_in_chunk};
 use smallvec::SmallVec;
 
 /// Calls `row` for the innermost rows of several views of the same sizes, in row-major order, with
@@ -37,7 +37,7 @@ pub(crate) fn for_each_row_of<const N: usize, C: Send>(
         return row(out, [0; N], [0; N]);
     };
     let inner = out.len() / size;
-    let together = lines_in_chunk(inner);
+    let together = rows_in_chunk(inner);
     for_each_chunk(out, together * inner, |index, mut out| {
         let mut dims = dims.clone();
         dims[0].0 = out.len() / inner;
@@ -132,10 +132,10 @@ fn transposed_copy<T: Float>(x: &[T], step: usize, columns: usize, out: &mut [T]
     if columns == 0 {
         return;
     }
-    let rows_in_chunk = lines_in_chunk(columns).next_multiple_of(HEIGHT);
-    for_each_chunk(out, rows_in_chunk * columns, |index, out| {
+    let together = rows_in_chunk(columns).next_multiple_of(HEIGHT);
+    for_each_chunk(out, together * columns, |index, out| {
         for (part, out) in out.chunks_mut(HEIGHT * columns).enumerate() {
-            transposed_rows(&x[index * rows_in_chunk + part * HEIGHT..], step, columns, out);
+            transposed_rows(&x[index * together + part * HEIGHT..], step, columns, out);
         }
     });
 }
@@ -176,7 +176,7 @@ pub(crate) fn copy_into_block<E: Copy + Send + Sync>(
     if length == row_length {
         return for_each_chunk_beside(x, out, |x, out| out.copy_from_slice(x));
     }
-    let rows = lines_in_chunk(row_length);
+    let rows = rows_in_chunk(row_length);
     for_each_chunk(out, rows * row_length, |index, out| {
         let blocks = x[index * rows * length..].chunks_exact(length);
         for (out, x) in out.chunks_exact_mut(row_length).zip(blocks) {

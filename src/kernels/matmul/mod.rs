@@ -7,7 +7,7 @@ mod small;
 use crate::float::{DType, Float};
 #[cfg(feature = "rayon")]
 use crate::kernels::parallel::let_helpers_sleep;
-use crate::kernels::parallel::{for_each_chunk, lines_in_chunk, share_out};
+use crate::kernels::parallel::{for_each_chunk, rows_in_chunk, share_out};
 use gemm_common::Parallelism;
 use gemm_common::gemm::{get_rhs_packing_threshold, set_rhs_packing_threshold};
 use matrix::Matrix;
@@ -59,7 +59,7 @@ fn product<T: Float>(sizes: [usize; 3], a: Matrix<T>, b: Matrix<T>, out: &mut [T
     }
     let [rows, depth, columns] = sizes;
     if is_small(sizes) {
-        let together = lines_in_chunk(columns);
+        let together = rows_in_chunk(columns);
         return for_each_chunk(out, together * columns, |index, out| {
             let a = a.rows_from(index * together);
             small_product([out.len() / columns, depth, columns], a, b, out, adds);
