@@ -45,8 +45,8 @@ const LOG: [f32; 9] = [
 ];
 
 /// Results that may be subnormal are scaled by the first until the end, and by its inverse then.
-const UNIT: f32 = (1u128 << 64) as f32;
-const OF_UNIT: f32 = 1.0 / UNIT;
+const EXP_SCALE: f32 = (1u128 << 64) as f32;
+const INVERSE_EXP_SCALE: f32 = 1.0 / EXP_SCALE;
 
 /// exp of this, and of what is less, is 0.
 const LEAST: f32 = -104.0;
@@ -157,9 +157,9 @@ pub(crate) fn exponential<T: Float, M: MulAdd>(x: T, shift: Shift<T>) -> T {
     widened(M::mul_add(M::mul_add(square, tail, r), power, power))
 }
 
-/// exp(x) for x <= 0 in [`UNIT`]s, as two numbers.
+/// exp(x) for x <= 0 times [`EXP_SCALE`], as two numbers.
 #[inline(always)]
-fn exp_in_units<M: MulAdd>(x: f32) -> (f32, f32) {
+fn scaled_exp<M: MulAdd>(x: f32) -> (f32, f32) {
     let limited = if x < LEAST { LEAST } else { x };
     let (high, low, n) = exp_parts::<M>(limited);
     let power = power_of_two(n + 64);
@@ -170,15 +170,15 @@ fn exp_in_units<M: MulAdd>(x: f32) -> (f32, f32) {
 #[inline(always)]
 pub(crate) fn sigmoid<M: MulAdd>(x: f32) -> f32 {
     // With e = exp(-|x|): 1/(1 + e) above 0, e/(1 + e) below.
-    let (high, low) = exp_in_units::<M>(-x.abs());
-    let (denominator, error) = fast_two_sum(1.0, high * OF_UNIT);
-    let error = error + low * OF_UNIT;
-    let (numerator, numerator_low) = if x < 0.0 { (high, low) } else { (UNIT, 0.0) };
+    let (high, low) = scaled_exp::<M>(-x.abs());
+    let (denominator, error) = fast_two_sum(1.0, high * INVERSE_EXP_SCALE);
+    let error = error + low * INVERSE_EXP_SCALE;
+    let (numerator, numerator_low) = if x < 0.0 { (high, low) } else { (EXP_SCALE, 0.0) };
     let inverse = 1.0 / denominator;
     let quotient = numerator * inverse;
     let remainder = M::mul_add(-quotient, denominator, numerator);
     let remainder = M::mul_add(-quotient, error, remainder + numerator_low);
-    M::mul_add(remainder, inverse, quotient) * OF_UNIT
+    M::mul_add(remainder, inverse, quotient) * INVERSE_EXP_SCALE
 }
 
 /// ln(y + low) + n ln 2 for a normal y > 0, and a `low` that is at most a rounding error of a y <= 2: as two numbers.
@@ -228,8 +228,8 @@ pub(crate) fn log<M: MulAdd>(x: f32) -> f32 {
 /// ln(1 + exp(x)) for x <= 0, as two numbers; exp(x) for what is far below.
 #[inline(always)]
 pub(crate) fn log1p_of_exp<M: MulAdd>(x: f32) -> (f32, f32) {
-    let (high, low) = exp_in_units::<M>(x);
-    let (exp, low) = (high * OF_UNIT, low * OF_UNIT);
+    let (high, low) = scaled_exp::<M>(x);
+    let (exp, low) = (high * INVERSE_EXP_SCALE, low * INVERSE_EXP_SCALE);
     let (one_plus, error) = fast_two_sum(1.0, exp);
     let (log, log_low) = log_parts::<M>(one_plus, Some(error + low), 0.0);
     // Where 1 + e keeps few digits of e: ln(1 + e) = e - e^2/2 + ..

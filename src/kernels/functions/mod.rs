@@ -110,11 +110,11 @@ pub(crate) fn exp<T: Float, M: MulAdd>(x: f64, low: f64) -> f64 {
 /// The power of two that [`exponential`] multiplies its result by. So results far below the normal numbers keep all
 /// their digits while they are added and scaled.
 #[inline(always)]
-pub(crate) fn unit<T: Float>() -> f64 {
+pub(crate) fn exp_scale<T: Float>() -> f64 {
     power_of_two(ROUNDER + if is_double::<T>() { 512.0 } else { 64.0 })
 }
 
-/// exp(x - max) times [`unit`], for x <= max: 0 for x = -inf, nan if either is nan or both are infinite.
+/// exp(x - max) times [`exp_scale`], for x <= max: 0 for x = -inf, nan if either is nan or both are infinite.
 ///
 /// The rounding error of the subtraction is part of the argument: for a large difference it would be as large as all
 /// other errors of the result together.
