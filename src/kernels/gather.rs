@@ -39,7 +39,7 @@ impl Walk {
 
 /// Copies whole blocks of `inner` elements: `out[o, i] = x[o, index[i]]` for x of shape
 /// (outer, size, inner).
-pub(crate) fn select_blocks<E: Copy>(x: &[E], size: usize, inner: usize, index: &[i64], out: &mut [E]) {
+pub(crate) fn select_slabs<E: Copy>(x: &[E], size: usize, inner: usize, index: &[i64], out: &mut [E]) {
     if inner == 0 || size == 0 || index.is_empty() {
         return;
     }
@@ -51,7 +51,7 @@ pub(crate) fn select_blocks<E: Copy>(x: &[E], size: usize, inner: usize, index: 
 }
 
 /// The opposite: `out[o, index[i]] += x[o, i]`; duplicates accumulate in the order of the index.
-pub(crate) fn add_blocks<T: num_traits::Float>(
+pub(crate) fn add_slabs<T: num_traits::Float>(
     x: &[T],
     size: usize,
     inner: usize,

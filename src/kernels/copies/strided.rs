@@ -1,6 +1,6 @@
 //! Walking and copying strided views.
 
-use super::transpose::{FOUR, four_back, in_four, line_back};
+use super::transpose::{FOUR, four_back, four_rows, row_back};
 use crate::float::Float;
 use crate::kernels::parallel::{for_each_chunk, for_each_chunk_beside, rows_in_chunk};
 use smallvec::SmallVec;
@@ -152,10 +152,10 @@ fn transposed_rows<T: Float>(x: &[T], step: usize, columns: usize, out: &mut [T]
         }
         for (i, rows) in out.chunks_mut(FOUR * columns).enumerate() {
             if some.len() >= FOUR && rows.len() == FOUR * columns {
-                four_back(block, FOUR * i, in_four(rows, columns).map(|row| &mut row[some.clone()]));
+                four_back(block, FOUR * i, four_rows(rows, columns).map(|row| &mut row[some.clone()]));
             } else {
                 for (lane, row) in rows.chunks_exact_mut(columns).enumerate() {
-                    line_back(block, FOUR * i + lane, &mut row[some.clone()]);
+                    row_back(block, FOUR * i + lane, &mut row[some.clone()]);
                 }
             }
         }
@@ -163,7 +163,7 @@ fn transposed_rows<T: Float>(x: &[T], step: usize, columns: usize, out: &mut [T]
 }
 
 /// Copies consecutive blocks of `length` elements to `start` in every row of `row_length` elements.
-pub(crate) fn copy_into_block<E: Copy + Send + Sync>(
+pub(crate) fn copy_into_rows<E: Copy + Send + Sync>(
     x: &[E],
     out: &mut [E],
     row_length: usize,

@@ -58,16 +58,16 @@ pub(crate) fn turn_back<T: Float, const LANES: usize>(sides: &[[T; LANES]], size
     let after_fours = out.len() / size / FOUR * FOUR;
     let mut fours = out.chunks_exact_mut(FOUR * size);
     for (i, lines) in fours.by_ref().enumerate() {
-        four_back(sides, FOUR * i, in_four(lines, size));
+        four_back(sides, FOUR * i, four_rows(lines, size));
     }
     for (i, line) in fours.into_remainder().chunks_exact_mut(size).enumerate() {
-        line_back(sides, after_fours + i, line);
+        row_back(sides, after_fours + i, line);
     }
 }
 
 /// Cuts four lines of `size` elements apart.
 #[inline(always)]
-pub(crate) fn in_four<T>(lines: &mut [T], size: usize) -> [&mut [T]; FOUR] {
+pub(crate) fn four_rows<T>(lines: &mut [T], size: usize) -> [&mut [T]; FOUR] {
     let (left, right) = lines.split_at_mut(2 * size);
     let ((a, b), (c, d)) = (left.split_at_mut(size), right.split_at_mut(size));
     [a, b, c, d]
@@ -96,7 +96,7 @@ pub(crate) fn four_back<T: Float, const LANES: usize>(
 
 /// One line, that of a lane.
 #[inline(always)]
-pub(crate) fn line_back<T: Float, const LANES: usize>(sides: &[[T; LANES]], lane: usize, line: &mut [T]) {
+pub(crate) fn row_back<T: Float, const LANES: usize>(sides: &[[T; LANES]], lane: usize, line: &mut [T]) {
     for (out, side) in line.iter_mut().zip(sides) {
         *out = side[lane];
     }

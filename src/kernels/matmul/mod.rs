@@ -50,7 +50,7 @@ fn repeat<T: Copy>(row: &[T], out: &mut [T]) {
 
 /// `out = a b`, or `out += a b`, for sizes (rows, depth, columns).
 ///
-/// The result is the same bits for any number of threads. The sizes alone decide how it is cut into blocks of rows.
+/// The result is the same bits for any number of threads. The sizes alone decide how its rows are divided into parts.
 /// Large products the library shares among threads itself: it cuts the depth into steps that follow from the
 /// sizes too, and computes every element on one thread.
 fn product<T: Float>(sizes: [usize; 3], a: Matrix<T>, b: Matrix<T>, out: &mut [T], adds: bool) {
@@ -67,33 +67,33 @@ fn product<T: Float>(sizes: [usize; 3], a: Matrix<T>, b: Matrix<T>, out: &mut [T
     }
     let multiplications = rows.saturating_mul(depth).saturating_mul(columns);
     if multiplications >= LARGE {
-        return with_all_threads(|threads| block(sizes, a, b, out, adds, threads));
+        return with_all_threads(|threads| library_product(sizes, a, b, out, adds, threads));
     }
-    if multiplications < 2 * BLOCK {
-        return block(sizes, a, b, out, adds, Parallelism::None);
+    if multiplications < 2 * MULTIPLICATIONS_IN_PART {
+        return library_product(sizes, a, b, out, adds, Parallelism::None);
     }
-    let blocks = (multiplications / BLOCK).min(MOST_BLOCKS);
-    // Whole tiles of the library: only the last block may leave lanes of a vector empty.
-    let rows_in_block = rows.div_ceil(blocks).next_multiple_of(32);
-    share_out(out.chunks_mut(rows_in_block * columns).enumerate(), false, |(index, out)| {
-        let a = a.rows_from(index * rows_in_block);
-        block([out.len() / columns, depth, columns], a, b, out, adds, Parallelism::None);
+    let parts = (multiplications / MULTIPLICATIONS_IN_PART).min(MOST_PARTS);
+    // Whole tiles of the library: only the last part may leave lanes of a vector empty.
+    let rows_in_part = rows.div_ceil(parts).next_multiple_of(32);
+    share_out(out.chunks_mut(rows_in_part * columns).enumerate(), false, |(index, out)| {
+        let a = a.rows_from(index * rows_in_part);
+        library_product([out.len() / columns, depth, columns], a, b, out, adds, Parallelism::None);
     });
 }
 
 /// A thread takes about 50 microseconds for so many multiplications. Handing over less does not pay.
-const BLOCK: usize = 1 << 21;
+const MULTIPLICATIONS_IN_PART: usize = 1 << 21;
 
-/// Every block prepares the right operand again, so there should be few: with two threads, more were slower. Not
+/// Every part prepares the right operand again, so there should be few parts: with two threads, more were slower. Not
 /// measured with many threads.
-const MOST_BLOCKS: usize = 4;
+const MOST_PARTS: usize = 4;
 
 /// From so many multiplications on, the library shares the work among threads itself. It takes longer to start, but
 /// prepares each operand only once.
 const LARGE: usize = 1 << 25;
 
 /// One call of the library.
-fn block<T: Float>(
+fn library_product<T: Float>(
     sizes: [usize; 3],
     a: Matrix<T>,
     b: Matrix<T>,
@@ -215,11 +215,11 @@ fn is_quicker_transposed<T>([rows, depth, columns]: [usize; 3], a: &Matrix<T>, b
         // The library neither gathers nor fills lanes here: it runs down each column, which must not be too short.
         return columns >= rows.min(8);
     }
-    const LANES: usize = 16; // what a tile of the library is a multiple of, for f32
+    const TILE: usize = 16; // what a tile of the library is a multiple of, for f32
     let work = |side: usize, other_side: usize, is_contiguous: bool| {
         let gathered = if is_contiguous { 0 } else { side * depth };
-        let empty_lanes = side.next_multiple_of(LANES) - side;
-        gathered + empty_lanes * other_side * depth / LANES
+        let empty_lanes = side.next_multiple_of(TILE) - side;
+        gathered + empty_lanes * other_side * depth / TILE
     };
     let scattered = rows * columns;
     work(columns, rows, b.column_stride == 1) <= work(rows, columns, a.row_stride == 1) + scattered
@@ -329,7 +329,9 @@ mod tests {
     #[test]
     fn products_on_both_sides_of_each_threshold_are_right() {
         let (depth, columns) = (128, 256);
-        for rows in [2 * BLOCK, LARGE].map(|multiplications| multiplications / (depth * columns)) {
+        for rows in
+            [2 * MULTIPLICATIONS_IN_PART, LARGE].map(|multiplications| multiplications / (depth * columns))
+        {
             for rows in [rows - 1, rows, rows + 1] {
                 assert_products_are_right::<f32>([rows, depth, columns]);
                 assert_products_are_right::<f64>([rows, depth, columns]);

@@ -8,7 +8,7 @@ use crate::float::Float;
 use std::array::from_fn;
 
 /// The largest small size.
-const FEW: usize = 4;
+const LARGEST_SMALL: usize = 4;
 
 /// Longer sums are left to the library, which splits them.
 const MOST_TERMS: usize = 1024;
@@ -16,9 +16,9 @@ const MOST_TERMS: usize = 1024;
 /// Whether [`small_product`] is quicker than the library for sizes (rows, depth, columns).
 pub(crate) fn is_small([rows, depth, columns]: [usize; 3]) -> bool {
     if depth < rows {
-        return depth.max(columns) <= FEW;
+        return depth.max(columns) <= LARGEST_SMALL;
     }
-    rows.max(columns) <= FEW && depth <= MOST_TERMS && (rows, columns) != (1, 1)
+    rows.max(columns) <= LARGEST_SMALL && depth <= MOST_TERMS && (rows, columns) != (1, 1)
 }
 
 /// `out = a b`, or `out += a b`, for sizes (rows, depth, columns), of which the last and one other are small.
