@@ -1,7 +1,7 @@
 //! One output element from many input elements.
 //!
-//! The input is seen as slabs of `size` rows of `inner` elements, and each slab is reduced over its
-//! rows: `out[slab * inner + j]` comes from `x[(slab * size + i) * inner + j]` for all `i`.
+//! The input is seen as slabs of `size` rows with `inner` elements each. A slab is reduced over its rows:
+//! `out[slab * inner + j]` comes from `x[(slab * size + i) * inner + j]` for all `i`.
 
 use super::compensated::{Sum, add_term, sum_for, sum_of};
 use super::parallel::{ELEMENTS_IN_CHUNK, for_each_chunk, rows_in_chunk};
@@ -9,7 +9,7 @@ use super::simd::dispatched;
 use crate::float::Float;
 use smallvec::{SmallVec, smallvec};
 
-/// So many columns of a large slab are reduced together: their sums so far stay in the fastest cache.
+/// This many columns of a large slab are reduced together, so that their sums stay in the fastest cache.
 const COLUMNS: usize = 256;
 
 /// Some slabs, or some columns of one slab.
@@ -21,7 +21,7 @@ struct Panel<'a, T> {
 }
 
 impl<'a, T> Panel<'a, T> {
-    /// For each slab, its part of `out` and its rows.
+    /// Each slab's part of `out`, with its rows.
     #[inline(always)]
     fn slabs<'o, B>(
         &self,
@@ -35,7 +35,7 @@ impl<'a, T> Panel<'a, T> {
     }
 }
 
-/// Calls `f` with every panel and its part of `out`. The slabs are not empty.
+/// Calls `f` with every panel and its part of `out`. Slabs are not empty.
 fn for_each_panel<T: Sync, B: Send>(
     x: &[T],
     size: usize,
@@ -78,18 +78,18 @@ pub(crate) fn sum_slabs<T: Float>(x: &[T], size: usize, inner: usize, out: &mut 
     for_each_panel(x, size, inner, out, |panel, out| sum_panel(panel, out));
 }
 
-/// `f` of every piece of a long row.
+/// `f` of every chunk of a long row.
 fn of_chunks<T: Sync, A: Default + Clone + Send>(row: &[T], f: impl Fn(&[T]) -> A + Sync) -> Vec<A> {
-    let mut pieces = vec![A::default(); row.len().div_ceil(ELEMENTS_IN_CHUNK)];
-    for_each_chunk(&mut pieces, 1, |index, piece| {
+    let mut results = vec![A::default(); row.len().div_ceil(ELEMENTS_IN_CHUNK)];
+    for_each_chunk(&mut results, 1, |index, result| {
         let start = index * ELEMENTS_IN_CHUNK;
-        piece[0] = f(&row[start..row.len().min(start + ELEMENTS_IN_CHUNK)]);
+        result[0] = f(&row[start..row.len().min(start + ELEMENTS_IN_CHUNK)]);
     });
-    pieces
+    results
 }
 
 dispatched! {
-    /// The sum of numbers that a kernel computed in `f64`, over a divisor, rounded to `T`.
+    /// The sum of numbers that a kernel computed in `f64`, divided by `divisor` and rounded to `T`.
     pub(crate) fn sum_of_wide<'a, T, M>(x: &'a [f64], divisor: f64) -> T {
         T::from_f64(sum_for::<T, f64>(x, |x| x).total() / divisor)
     }
@@ -144,7 +144,7 @@ fn sum_rows<'a, T: Float>(rows: impl Iterator<Item = &'a [T]>, out: &mut [T]) {
     }
 }
 
-/// Reduces each slab over its rows with `combine`, in any order. The slabs are not empty.
+/// Reduces each slab over its rows with `combine`, in any order. Slabs are not empty.
 pub(crate) fn fold_slabs<T: Float>(
     x: &[T],
     size: usize,
@@ -154,7 +154,7 @@ pub(crate) fn fold_slabs<T: Float>(
 ) {
     if inner == 1 && size > ELEMENTS_IN_CHUNK {
         for (row, out) in x.chunks_exact(size).zip(out) {
-            *out = fold_row(&of_chunks(row, |piece| fold_row(piece, &combine)), &combine);
+            *out = fold_row(&of_chunks(row, |chunk| fold_row(chunk, &combine)), &combine);
         }
         return;
     }
@@ -178,34 +178,33 @@ pub(crate) fn fold_slabs<T: Float>(
     });
 }
 
-/// Reduces one row, which is not empty, in several lanes at once.
+/// Reduces one row, which is not empty, in 16 lanes.
 fn fold_row<T: Copy>(row: &[T], combine: impl Fn(T, T) -> T) -> T {
-    let (chunks, rest) = row.as_chunks::<16>();
-    let Some((&first, chunks)) = chunks.split_first() else {
-        return rest[1..].iter().fold(rest[0], |so_far, &next| combine(so_far, next));
+    let fold = |first: T, others: &[T]| others.iter().fold(first, |so_far, &next| combine(so_far, next));
+    let (sixteens, rest) = row.as_chunks::<16>();
+    let Some((&first, others)) = sixteens.split_first() else {
+        return fold(rest[0], &rest[1..]);
     };
     let mut lanes = first;
-    for chunk in chunks {
-        for (lane, &next) in lanes.iter_mut().zip(chunk) {
+    for other in others {
+        for (lane, &next) in lanes.iter_mut().zip(other) {
             *lane = combine(*lane, next);
         }
     }
-    let of_lanes = lanes[1..].iter().fold(lanes[0], |so_far, &next| combine(so_far, next));
-    rest.iter().fold(of_lanes, |so_far, &next| combine(so_far, next))
+    fold(fold(lanes[0], &lanes[1..]), rest)
 }
 
-/// The position of the first element for which `holds`. It searches chunk by chunk: whether a chunk has one is decided
-/// without a branch for each element.
+/// The position of the first element for which `holds`. The search goes by 256 elements, because whether one of them
+/// holds is found without a branch for each.
 #[inline(always)]
 pub(super) fn position<T: Copy>(x: &[T], holds: impl Fn(T) -> bool) -> Option<usize> {
-    const CHUNK: usize = 256;
-    let holds_in = |chunk: &[T]| chunk.iter().fold(false, |found, &x| found | holds(x));
-    let chunk = x.chunks(CHUNK).position(holds_in)? * CHUNK;
-    x[chunk..].iter().position(|&x| holds(x)).map(|place| chunk + place)
+    const TOGETHER: usize = 256;
+    let holds_in = |some: &[T]| some.iter().fold(false, |found, &x| found | holds(x));
+    let start = x.chunks(TOGETHER).position(holds_in)? * TOGETHER;
+    x[start..].iter().position(|&x| holds(x)).map(|place| start + place)
 }
 
-/// For each column of each slab, the position of the first element that no other one `beats`. The slabs are not
-/// empty.
+/// For each column of each slab, the position of the first element that no other `beats`. Slabs are not empty.
 pub(crate) fn position_slabs<T: Float>(
     x: &[T],
     size: usize,
@@ -236,12 +235,12 @@ pub(crate) fn position_slabs<T: Float>(
     });
 }
 
-/// The greater of two numbers, nan if either is.
+/// The greater of two numbers; nan if either is nan.
 pub(crate) fn max_or_nan<T: Float>(a: T, b: T) -> T {
     if a >= b || a.is_nan() { a } else { b }
 }
 
-/// The lesser of two numbers, nan if either is.
+/// The lesser of two numbers; nan if either is nan.
 pub(crate) fn min_or_nan<T: Float>(a: T, b: T) -> T {
     if a <= b || a.is_nan() { a } else { b }
 }
@@ -272,19 +271,7 @@ mod tests {
         assert!(out[2].is_nan());
     }
 
-    #[test]
-    fn columns_and_rows_reduce_alike() {
-        let x = [3.0, 1.0, 4.0, 1.0, 5.0, 9.0];
-        let (mut rows, mut columns) = ([0.0; 2], [0.0; 3]);
-        fold_slabs(&x, 3, 1, &mut rows, max_or_nan);
-        fold_slabs(&x, 2, 3, &mut columns, max_or_nan);
-        assert_eq!((rows, columns), ([4.0, 9.0], [3.0, 5.0, 9.0]));
-        let mut positions = [0; 3];
-        position_slabs(&x, 2, 3, &mut positions, |a, b| a > b);
-        assert_eq!(positions, [0, 1, 1]);
-    }
-
-    /// Whatever is reduced together: long rows in pieces, many columns in panels, narrow rows side by side.
+    /// In every way: long rows by chunks, many columns by panels, narrow rows side by side.
     #[test]
     fn slabs_of_every_shape_are_reduced_element_by_element() {
         let beats = |a: f64, b: f64| (a > b) | (a.is_nan() & !b.is_nan());
