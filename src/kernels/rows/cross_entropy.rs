@@ -10,7 +10,7 @@ use super::targets::{ClassTargets, ProbabilityTargets, Smoothing, Upstream};
 use super::{Formula, Group, Inputs, Outputs, Rows, Summary, for_each_row};
 use crate::float::{Float, is_double};
 use crate::kernels::compensated::{Sum, two_sum};
-use crate::kernels::functions::unit;
+use crate::kernels::functions::exp_scale;
 use crate::kernels::simd::{MulAdd, array};
 
 /// -ln p as a sum of two numbers.
@@ -258,7 +258,7 @@ impl<T: Float> Formula<T> for ClassGradients<'_, T> {
             exponentials::<T, M, L>(x, &max, out);
             for (i, out) in out.iter_mut().enumerate() {
                 let (row, weight) = (i % L, weight.get(i).map_or(1.0, |&weight| weight.to_f64()));
-                let e = out.to_f64() / unit::<T>();
+                let e = out.to_f64() / exp_scale::<T>();
                 let of_others = every * total_weight.without(weight) + moved[row];
                 *out = gradient::<T, M>(upstream[row], e, others[row], every * weight, of_others);
             }
@@ -267,7 +267,7 @@ impl<T: Float> Formula<T> for ClassGradients<'_, T> {
             let (mut of_exponential, mut of_weight) = ([0.0; L], [0.0; L]);
             for row in 0..L {
                 let total = every * total_weight.total() + moved[row];
-                of_exponential[row] = upstream[row] * total / (1.0 + others[row]) / unit::<T>();
+                of_exponential[row] = upstream[row] * total / (1.0 + others[row]) / exp_scale::<T>();
                 of_weight[row] = -upstream[row] * every;
             }
             for piece in pieces::<L>(out.len()) {
@@ -340,7 +340,7 @@ impl<T: Float> Formula<T> for ProbabilityGradients<'_, T> {
         if is_double::<T>() {
             for (i, out) in out.iter_mut().enumerate() {
                 let (row, own) = (i % L, own([q[i].to_f64(), weight[i].to_f64()]));
-                let (e, of_others) = (out.to_f64() / unit::<T>(), totals.of(row).without(own));
+                let (e, of_others) = (out.to_f64() / exp_scale::<T>(), totals.of(row).without(own));
                 *out = gradient::<T, M>(upstream[row], e, others[row], own, of_others);
             }
             return;
@@ -353,7 +353,7 @@ impl<T: Float> Formula<T> for ProbabilityGradients<'_, T> {
             gradient::<T, M>(upstream[row], 1.0, others[row], own, of_others.of(row).total())
         });
         let of_exponential: [f64; L] =
-            array(|row| upstream[row] * totals.of(row).total() / (1.0 + others[row]) / unit::<T>());
+            array(|row| upstream[row] * totals.of(row).total() / (1.0 + others[row]) / exp_scale::<T>());
         let shares = out.as_chunks_mut::<L>().0.iter_mut().zip(q.as_chunks::<L>().0);
         for ((out, q), weight) in shares.zip(weight.as_chunks::<L>().0) {
             for row in 0..L {

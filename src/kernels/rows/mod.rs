@@ -24,7 +24,7 @@ pub(crate) mod targets;
 mod tests;
 
 use super::copies::transpose::{turn_back, turn_on_side};
-use super::parallel::{ELEMENTS_IN_CHUNK, lines_in_chunk, share_out};
+use super::parallel::{ELEMENTS_IN_CHUNK, rows_in_chunk, share_out};
 use super::simd::{Instructions, Kernel, MulAdd, chosen, dispatch};
 use crate::float::{Float, is_double};
 use lanes::{LANES, PIECE};
@@ -122,7 +122,7 @@ fn for_each_row<T: Float, F: Formula<T>>(
             dispatch(StridedChunk { formula, inputs, columns });
         });
     }
-    let (size, together) = (rows.size, lines_in_chunk(rows.size));
+    let (size, together) = (rows.size, rows_in_chunk(rows.size));
     let (mut outs, mut keeps) = (out.chunks_mut(together * size.max(1)), kept.chunks_mut(together));
     let mut founds = found.chunks_mut(together);
     let chunks = (0..rows.count.div_ceil(together)).map(|index| {

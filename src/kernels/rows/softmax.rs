@@ -24,7 +24,7 @@ use super::exponentials::{read, scale, shifted};
 use super::lanes::{Classes, Given, map, maxima, sums, sums_without, zip};
 use super::{Formula, Group, Inputs, Outputs, Rows, for_each_row};
 use crate::float::{Float, is_double};
-use crate::kernels::functions::unit;
+use crate::kernels::functions::exp_scale;
 use crate::kernels::simd::{MulAdd, array};
 
 /// `out = e / (1 + others)`
@@ -137,7 +137,7 @@ impl<T: Float> Formula<T> for LogSoftmaxGradient {
             let (mut sum, g) = (rests.of(row), of_likeliest[row].to_f64());
             let (rest, denominator) = (sum.total(), 1.0 + read.others[row]);
             sum.add(g);
-            factors[row] = sum.total() / denominator / (unit::<T>() * read.overshoot);
+            factors[row] = sum.total() / denominator / (exp_scale::<T>() * read.overshoot);
             values[row] = T::from_f64((g * read.others[row] - rest) / denominator);
         }
         let given = Given { classes: &likeliest, values: &values };
