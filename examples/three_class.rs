@@ -95,7 +95,7 @@ fn run(options: &Options) -> support::Result<()> {
                 });
             }
             loss.backward()?;
-            optimizer.step(&mut model)?;
+            optimizer.step(&mut model).map_err(|error| format!("{error}: try a smaller --learning-rate"))?;
         }
 
         let scores = Epoch { train: train.score(&model)?, test: test.score(&model)? };

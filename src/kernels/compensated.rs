@@ -1,7 +1,7 @@
-//! Sums without loss: the rounded result, and exactly what the rounding left out.
+//! Sums without loss: the rounded result, and exactly what its rounding left out.
 
 use super::simd::{MulAdd, array};
-use num_traits::Float;
+use crate::float::{Float, is_double};
 
 /// a + b = sum + error, for any two numbers (Knuth).
 #[inline(always)]
@@ -19,10 +19,11 @@ pub(crate) fn fast_two_sum<T: Float>(a: T, b: T) -> (T, T) {
     (sum, b - (sum - a))
 }
 
-/// Adds to a sum: for `f32` elements in `f64`, which is enough; for `f64` with what the rounding leaves out.
+/// Adds a term to a sum. For `f32` elements `f64` is enough; for `f64` elements, `error` takes up what the rounding
+/// leaves out.
 #[inline(always)]
-pub(crate) fn add_term<T: crate::float::Float>(sum: &mut f64, error: &mut f64, term: f64) {
-    if crate::float::is_double::<T>() {
+pub(crate) fn add_term<T: Float>(sum: &mut f64, error: &mut f64, term: f64) {
+    if is_double::<T>() {
         let (total, rounding) = two_sum(*sum, term);
         *sum = total;
         *error += rounding;
@@ -31,8 +32,7 @@ pub(crate) fn add_term<T: crate::float::Float>(sum: &mut f64, error: &mut f64, t
     }
 }
 
-/// A running sum that keeps what its roundings leave out: it is as exact as one rounding, whatever the
-/// number of terms.
+/// A running sum that keeps what its roundings leave out: it is as exact as one rounding, however many terms it has.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Sum {
     pub value: f64,
@@ -65,13 +65,13 @@ impl Sum {
         self.error += M::product_error(a, b, product);
     }
 
-    /// The sum. That of infinite terms has no error to add.
+    /// The sum. If it is infinite, there is no error to add.
     #[inline(always)]
     pub fn total(self) -> f64 {
         if self.value.is_finite() { self.value + self.error } else { self.value }
     }
 
-    /// The sum of all terms but this one, which has its digits even if they are far smaller.
+    /// The sum of all terms but this one. It has all its digits, even if it is far smaller than the term.
     #[inline(always)]
     pub fn without(self, term: f64) -> f64 {
         let rest = self.value - term;
@@ -88,21 +88,18 @@ impl FromIterator<f64> for Sum {
     }
 }
 
-/// How many [`EightSums`] are taken in turn: several, because an addition waits for the one before in its lane.
+/// How many [`EightSums`] take turns. An addition waits for the one before it in the same lane, so one would be slow.
 const EIGHTS: usize = 2;
 
-/// The sum of f over the elements of a slice: for `f32` in `f64`, for `f64` with what the roundings leave out.
+/// The sum of f over the elements of a slice; see [`add_term`].
 #[inline(always)]
-pub(crate) fn sum_of<T: crate::float::Float>(x: &[T], f: impl Fn(f64) -> f64) -> Sum {
+pub(crate) fn sum_of<T: Float>(x: &[T], f: impl Fn(f64) -> f64) -> Sum {
     sum_for::<T, T>(x, f)
 }
 
-/// The same of elements of any type, for a result of type `T`.
+/// The same for a result of type `T`, with elements of any type.
 #[inline(always)]
-pub(crate) fn sum_for<T: crate::float::Float, E: crate::float::Float>(
-    x: &[E],
-    f: impl Fn(f64) -> f64,
-) -> Sum {
+pub(crate) fn sum_for<T: Float, E: Float>(x: &[E], f: impl Fn(f64) -> f64) -> Sum {
     let mut sums = [EightSums::default(); EIGHTS];
     let (chunks, rest) = x.as_chunks::<{ 8 * EIGHTS }>();
     for chunk in chunks {
@@ -118,13 +115,10 @@ pub(crate) fn sum_for<T: crate::float::Float, E: crate::float::Float>(
     EightSums::total::<T>(sums)
 }
 
-/// The same over the elements of several slices of one length, side by side. One slice has [`sum_of`]: with the
-/// indices here the compiler fills only half of a register.
+/// The same over the elements of several slices of one length, side by side. For a single slice there is [`sum_of`]:
+/// with the indices here, the compiler fills only half of a register.
 #[inline(always)]
-pub(crate) fn sum_over<T: crate::float::Float, const N: usize>(
-    slices: [&[T]; N],
-    f: impl Fn([f64; N]) -> f64,
-) -> Sum {
+pub(crate) fn sum_over<T: Float, const N: usize>(slices: [&[T]; N], f: impl Fn([f64; N]) -> f64) -> Sum {
     let mut sums = [EightSums::default(); EIGHTS];
     let length = slices[0].len();
     let whole = length - length % (8 * EIGHTS);
@@ -144,7 +138,7 @@ pub(crate) fn sum_over<T: crate::float::Float, const N: usize>(
     EightSums::total::<T>(sums)
 }
 
-/// Eight sums at once: a register of AVX-512, two of AVX2.
+/// Eight sums at once: they fill one register of AVX-512 or two of AVX2.
 #[derive(Clone, Copy, Default)]
 struct EightSums {
     sums: [f64; 8],
@@ -153,7 +147,7 @@ struct EightSums {
 
 impl EightSums {
     #[inline(always)]
-    fn plus<T: crate::float::Float>(mut self, terms: [f64; 8]) -> Self {
+    fn plus<T: Float>(mut self, terms: [f64; 8]) -> Self {
         for ((sum, error), term) in self.sums.iter_mut().zip(&mut self.errors).zip(terms) {
             add_term::<T>(sum, error, term);
         }
@@ -161,7 +155,7 @@ impl EightSums {
     }
 
     #[inline(always)]
-    fn total<T: crate::float::Float>([mut all, others @ ..]: [EightSums; EIGHTS]) -> Sum {
+    fn total<T: Float>([mut all, others @ ..]: [EightSums; EIGHTS]) -> Sum {
         for other in others {
             all = all.plus::<T>(other.sums);
             (0..8).for_each(|lane| all.errors[lane] += other.errors[lane]);

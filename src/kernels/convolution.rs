@@ -1,8 +1,8 @@
-//! Windows that slide over images: laying them out as columns, adding columns back, and picking the
-//! largest element of each.
+//! Windows that slide over images: laying them out as columns, adding columns back, and picking the largest element
+//! of each window.
 //!
-//! An image is (channels, height, width), a batch of them (images, channels, height, width). A window
-//! starts every `stride` elements, `padding` elements outside the image at first, and looks at `kernel`
+//! The shape of an image is (channels, height, width), that of a batch (images, channels, height, width). A window
+//! starts every `stride` elements; the first one starts `padding` elements outside the image. It looks at `kernel`
 //! elements that are `dilation` apart:
 //!
 //! ```text
@@ -10,12 +10,12 @@
 //! ```
 
 use super::elementwise::add_assign;
-use super::parallel::{for_each_chunk, lines_in_chunk};
-use num_traits::Float;
+use super::parallel::{for_each_chunk, rows_in_chunk};
+use crate::float::Float;
 use std::ops::Range;
 
-/// How windows slide along the height or the width of an image. The dilated kernel is no larger than the
-/// padded image, and no number here overflows when it is added to another.
+/// How windows slide along the height or the width of an image. The dilated kernel is no larger than the padded
+/// image, and the sum of any two of these numbers fits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Axis {
     pub input: usize,
@@ -81,65 +81,64 @@ impl Windows {
     }
 }
 
-/// Lays the windows over a batch of images out as the columns of a matrix, zeros for the padding:
-/// `out[(channel, kh, kw), (image, oh, ow)] = x[image, channel, position(oh, kh), position(ow, kw)]`.
-/// A convolution is then a product of matrices.
-pub(crate) fn unfold<T: Float + Send + Sync>(x: &[T], windows: &Windows, out: &mut [T]) {
-    let Windows { images, channels, height, width } = *windows;
-    let (plane, count) = (windows.plane(), windows.count());
-    let columns = images * count;
+/// Calls `f` with the number and the elements of every plane of `out`, each of which takes about `work` steps.
+fn for_each_plane<A: Send>(out: &mut [A], plane: usize, work: usize, f: impl Fn(usize, &mut [A]) + Sync) {
     if out.is_empty() {
         return;
     }
-    let rows_in_chunk = lines_in_chunk(columns);
-    for_each_chunk(out, rows_in_chunk * columns, |chunk, out| {
-        for (row, out) in (chunk * rows_in_chunk..).zip(out.chunks_exact_mut(columns)) {
-            let (channel, kh, kw) = windows.row(row);
-            let (inside_h, inside_w) = (height.windows_inside(kh), width.windows_inside(kw));
-            for (image, out) in out.chunks_exact_mut(count).enumerate() {
-                let x = &x[(image * channels + channel) * plane..][..plane];
-                for (oh, out) in out.chunks_exact_mut(width.output).enumerate() {
-                    if !inside_h.contains(&oh) || inside_w.is_empty() {
-                        out.fill(T::zero());
-                        continue;
-                    }
-                    out[..inside_w.start].fill(T::zero());
-                    out[inside_w.end..].fill(T::zero());
-                    let first = height.position(oh, kh) * width.input + width.position(inside_w.start, kw);
-                    copy_strided(&x[first..], width.stride, &mut out[inside_w.clone()]);
+    let together = rows_in_chunk(work);
+    for_each_chunk(out, together * plane, |chunk, out| {
+        let first = chunk * together;
+        out.chunks_exact_mut(plane).enumerate().for_each(|(index, out)| f(first + index, out));
+    });
+}
+
+/// Lays the windows over a batch of images out as the columns of a matrix, with zeros for the padding:
+/// `out[(channel, kh, kw), (image, oh, ow)] = x[image, channel, position(oh, kh), position(ow, kw)]`.
+/// A convolution is then a product of matrices.
+pub(crate) fn unfold<T: Float>(x: &[T], windows: &Windows, out: &mut [T]) {
+    let Windows { images, channels, height, width } = *windows;
+    let (plane, count) = (windows.plane(), windows.count());
+    let columns = images * count;
+    for_each_plane(out, columns, columns, |row, out| {
+        let (channel, kh, kw) = windows.row(row);
+        let (inside_h, inside_w) = (height.windows_inside(kh), width.windows_inside(kw));
+        for (image, out) in out.chunks_exact_mut(count).enumerate() {
+            let x = &x[(image * channels + channel) * plane..][..plane];
+            for (oh, out) in out.chunks_exact_mut(width.output).enumerate() {
+                if !inside_h.contains(&oh) || inside_w.is_empty() {
+                    out.fill(T::zero());
+                    continue;
                 }
+                out[..inside_w.start].fill(T::zero());
+                out[inside_w.end..].fill(T::zero());
+                let first = height.position(oh, kh) * width.input + width.position(inside_w.start, kw);
+                copy_strided(&x[first..], width.stride, &mut out[inside_w.clone()]);
             }
         }
     });
 }
 
-/// The adjoint of [`unfold`]: adds every column to where its window lies in the image, and leaves out what
-/// lies in the padding. Each element is the sum of its contributions in the order of the kernel's places.
-pub(crate) fn fold<T: Float + Send + Sync>(columns: &[T], windows: &Windows, out: &mut [T]) {
+/// The adjoint of [`unfold`]: adds every column to the place of its window in the image, without what lies in the
+/// padding. The contributions to an element are added in the order of the kernel's places.
+pub(crate) fn fold<T: Float>(columns: &[T], windows: &Windows, out: &mut [T]) {
     let Windows { images, channels, height, width } = *windows;
     let (plane, count) = (windows.plane(), windows.count());
-    if out.is_empty() {
-        return;
-    }
-    let planes_in_chunk = lines_in_chunk(height.kernel * width.kernel * count);
-    for_each_chunk(out, planes_in_chunk * plane, |chunk, out| {
-        for (index, out) in (chunk * planes_in_chunk..).zip(out.chunks_exact_mut(plane)) {
-            let (image, channel) = (index / channels, index % channels);
-            out.fill(T::zero());
-            for kh in 0..height.kernel {
-                for kw in 0..width.kernel {
-                    let row = (channel * height.kernel + kh) * width.kernel + kw;
-                    let x = &columns[(row * images + image) * count..][..count];
-                    let inside_w = width.windows_inside(kw);
-                    if inside_w.is_empty() {
-                        continue;
-                    }
-                    for oh in height.windows_inside(kh) {
-                        let first =
-                            height.position(oh, kh) * width.input + width.position(inside_w.start, kw);
-                        let x = &x[oh * width.output..][inside_w.clone()];
-                        add_strided(x, width.stride, &mut out[first..]);
-                    }
+    for_each_plane(out, plane, height.kernel * width.kernel * count, |index, out| {
+        let (image, channel) = (index / channels, index % channels);
+        out.fill(T::zero());
+        for kh in 0..height.kernel {
+            for kw in 0..width.kernel {
+                let row = (channel * height.kernel + kh) * width.kernel + kw;
+                let x = &columns[(row * images + image) * count..][..count];
+                let inside_w = width.windows_inside(kw);
+                if inside_w.is_empty() {
+                    continue;
+                }
+                for oh in height.windows_inside(kh) {
+                    let first = height.position(oh, kh) * width.input + width.position(inside_w.start, kw);
+                    let x = &x[oh * width.output..][inside_w.clone()];
+                    add_strided(x, width.stride, &mut out[first..]);
                 }
             }
         }
@@ -158,42 +157,34 @@ fn copy_strided<T: Copy>(x: &[T], stride: usize, out: &mut [T]) {
 fn add_strided<T: Float>(x: &[T], stride: usize, out: &mut [T]) {
     match stride {
         1 => add_assign(&mut out[..x.len()], x),
-        _ => out.iter_mut().step_by(stride).zip(x).for_each(|(out, &x)| *out = *out + x),
+        _ => out.iter_mut().step_by(stride).zip(x).for_each(|(out, &x)| *out += x),
     }
 }
 
-/// For every window of every channel, the position of its largest element in the plane of (height,
-/// width): the first of equal ones, and the last nan if there is any. The padding never wins; every window
-/// has an element inside the image.
-pub(crate) fn argmax_of_windows<T: Float + Send + Sync>(x: &[T], windows: &Windows, out: &mut [i64]) {
+/// For every window of every channel, the position of its largest element in the plane (height, width): the first of
+/// equal ones, and the last nan if there is one. The padding never wins; every window has an element inside the image.
+pub(crate) fn argmax_of_windows<T: Float>(x: &[T], windows: &Windows, out: &mut [i64]) {
     let Windows { height, width, .. } = *windows;
     let (plane, count) = (windows.plane(), windows.count());
-    if out.is_empty() {
-        return;
-    }
-    // A kernel may be far larger than the image, if the padding is.
+    // With a large padding, a kernel may be far larger than the image.
     let looked_at = height.kernel.saturating_mul(width.kernel).saturating_mul(count);
-    let planes_in_chunk = lines_in_chunk(looked_at);
-    for_each_chunk(out, planes_in_chunk * count, |chunk, out| {
-        for (index, out) in (chunk * planes_in_chunk..).zip(out.chunks_exact_mut(count)) {
-            let x = &x[index * plane..][..plane];
-            for (oh, out) in out.chunks_exact_mut(width.output).enumerate() {
-                let inside_h = height.elements_inside(oh);
-                for (ow, out) in out.iter_mut().enumerate() {
-                    let inside_w = width.elements_inside(ow);
-                    let first =
-                        |kh| height.position(oh, kh) * width.input + width.position(ow, inside_w.start);
-                    let mut largest = first(inside_h.start);
-                    for kh in inside_h.clone() {
-                        for position in (first(kh)..).step_by(width.dilation).take(inside_w.len()) {
-                            // Not `!(x <= largest)`: a nan that was found stays.
-                            if x[position] > x[largest] || x[position].is_nan() {
-                                largest = position;
-                            }
+    for_each_plane(out, count, looked_at, |index, out| {
+        let x = &x[index * plane..][..plane];
+        for (oh, out) in out.chunks_exact_mut(width.output).enumerate() {
+            let inside_h = height.elements_inside(oh);
+            for (ow, out) in out.iter_mut().enumerate() {
+                let inside_w = width.elements_inside(ow);
+                let first = |kh| height.position(oh, kh) * width.input + width.position(ow, inside_w.start);
+                let mut largest = first(inside_h.start);
+                for kh in inside_h.clone() {
+                    for position in (first(kh)..).step_by(width.dilation).take(inside_w.len()) {
+                        // Not `!(x <= largest)`: a nan that was found stays.
+                        if x[position] > x[largest] || x[position].is_nan() {
+                            largest = position;
                         }
                     }
-                    *out = largest as i64;
                 }
+                *out = largest as i64;
             }
         }
     });

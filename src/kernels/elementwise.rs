@@ -2,14 +2,14 @@
 
 use super::copies::strided::for_each_row_of;
 use super::parallel::for_each_chunk_beside;
-use num_traits::Float;
+use crate::float::Float;
 
 /// `out[i] = f(x[i])`
 pub(crate) fn map<A: Copy + Sync, B: Send>(x: &[A], out: &mut [B], f: impl Fn(A) -> B + Copy + Sync) {
     for_each_chunk_beside(x, out, |x, out| map_row(x, out, f));
 }
 
-/// The same on one thread. It takes `f` by value, so that what `f` captured can stay in registers.
+/// The same on one thread. `f` is taken by value, so that what it captured can stay in registers.
 fn map_row<A: Copy, B>(x: &[A], out: &mut [B], f: impl Fn(A) -> B) {
     for (out, &x) in out.iter_mut().zip(x) {
         *out = f(x);
@@ -26,7 +26,7 @@ fn zip_row<A: Copy, B: Copy, C>(a: &[A], b: &[B], out: &mut [C], f: impl Fn(A, B
 /// `x[i] += y[i]`
 pub(crate) fn add_assign<T: Float>(x: &mut [T], y: &[T]) {
     for (x, &y) in x.iter_mut().zip(y) {
-        *x = *x + y;
+        *x += y;
     }
 }
 

@@ -1,9 +1,11 @@
 //! Picking and adding elements by position along one dim.
 //!
-//! The tensors are seen as (outer, size, inner); see [`Walk`].
+//! The tensors are seen as (outer, size, inner).
 
-/// How an index tensor of shape (.., n, ..) walks over another tensor of shape (.., size, ..): for every
-/// element of the index, where the row that it picks from begins in the other tensor.
+use crate::float::Float;
+
+/// How an index tensor of shape (.., n, ..) walks over another tensor of shape (.., size, ..). For every element of
+/// the index it gives the place in the other tensor that the element stands for.
 pub(crate) struct Walk {
     /// The sizes of the index.
     pub sizes: Vec<usize>,
@@ -14,8 +16,7 @@ pub(crate) struct Walk {
 }
 
 impl Walk {
-    /// Calls `visit(i, place)` for the `i`-th element of the index in row-major order, with the place
-    /// in the other tensor that it stands for. The index was checked.
+    /// Calls `visit(i, place)` for every element `i` of the index, in row-major order. The index was checked.
     fn for_each(&self, index: &[i64], mut visit: impl FnMut(usize, usize)) {
         let mut i = 0;
         super::copies::strided::for_each_row(&self.sizes, [&self.strides], |count, [start], [stride]| {
@@ -31,15 +32,14 @@ impl Walk {
         self.for_each(index, |i, place| out[i] = x[place]);
     }
 
-    /// `out[place of i] += x[i]`; duplicate places accumulate in the order of the index.
-    pub fn scatter_add<T: num_traits::Float>(&self, x: &[T], index: &[i64], out: &mut [T]) {
-        self.for_each(index, |i, place| out[place] = out[place] + x[i]);
+    /// `out[place of i] += x[i]`; what goes to one place is added in the order of the index.
+    pub fn scatter_add<T: Float>(&self, x: &[T], index: &[i64], out: &mut [T]) {
+        self.for_each(index, |i, place| out[place] += x[i]);
     }
 }
 
-/// Copies whole blocks of `inner` elements: `out[o, i] = x[o, index[i]]` for x of shape
-/// (outer, size, inner).
-pub(crate) fn select_blocks<E: Copy>(x: &[E], size: usize, inner: usize, index: &[i64], out: &mut [E]) {
+/// Copies whole runs of `inner` elements: `out[o, i] = x[o, index[i]]` for x of shape (outer, size, inner).
+pub(crate) fn select_runs<E: Copy>(x: &[E], size: usize, inner: usize, index: &[i64], out: &mut [E]) {
     if inner == 0 || size == 0 || index.is_empty() {
         return;
     }
@@ -50,14 +50,8 @@ pub(crate) fn select_blocks<E: Copy>(x: &[E], size: usize, inner: usize, index: 
     }
 }
 
-/// The opposite: `out[o, index[i]] += x[o, i]`; duplicates accumulate in the order of the index.
-pub(crate) fn add_blocks<T: num_traits::Float>(
-    x: &[T],
-    size: usize,
-    inner: usize,
-    index: &[i64],
-    out: &mut [T],
-) {
+/// The adjoint: `out[o, index[i]] += x[o, i]`; what goes to one place is added in the order of the index.
+pub(crate) fn add_runs<T: Float>(x: &[T], size: usize, inner: usize, index: &[i64], out: &mut [T]) {
     if inner == 0 || size == 0 || index.is_empty() {
         return;
     }

@@ -8,13 +8,13 @@ use std::ops::Range;
 /// A chunk should be worth the hand-over to another thread: about this many elements.
 pub(crate) const ELEMENTS_IN_CHUNK: usize = 1 << 14;
 
-/// So many short lines are processed together.
-pub(crate) const LINES_IN_BLOCK: usize = 32;
+/// So many short rows are processed together.
+pub(crate) const ROWS_IN_BLOCK: usize = 32;
 
-/// How many lines of a size make a chunk; short ones, which are processed together, in numbers that fill blocks.
-pub(crate) fn lines_in_chunk(size: usize) -> usize {
+/// How many rows of a size make a chunk; short ones, which are processed together, in numbers that fill blocks.
+pub(crate) fn rows_in_chunk(size: usize) -> usize {
     let count = (ELEMENTS_IN_CHUNK / size.max(1)).max(1);
-    if count < LINES_IN_BLOCK { count } else { count.next_multiple_of(LINES_IN_BLOCK) }
+    if count < ROWS_IN_BLOCK { count } else { count.next_multiple_of(ROWS_IN_BLOCK) }
 }
 
 /// Calls `f` with the index and the elements of every chunk of a slice.

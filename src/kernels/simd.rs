@@ -1,8 +1,8 @@
 //! Which instructions the kernels use.
 //!
-//! A kernel is written once, as plain loops over slices, and compiled for several instruction sets; the
-//! best one that the processor has is chosen when the program runs. The library `pulp` does the
-//! detection and the switch; the compiler vectorises the loops.
+//! A kernel is written once, as plain loops over slices, and compiled for several instruction sets. When the program
+//! runs, the best one that the processor has is chosen. The library `pulp` detects it and switches to it; the
+//! compiler vectorises the loops.
 
 use crate::error::{Error, Result};
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
@@ -58,9 +58,9 @@ pub fn chosen() -> Instructions {
 /// Makes kernels use these instructions from now on, in the whole process.
 ///
 /// The results of one instruction set are the same bits on every processor that has it, and for any number of
-/// threads; those of two may differ in the last bit, because a fused multiply-add rounds once. Ask for the
-/// baseline to get the same bits on all x86-64 processors; that of aarch64 has the fused multiply-add, and its
-/// own bits. Matrix products choose their instructions themselves.
+/// threads. Those of two sets may differ in the last bit, because a fused multiply-add rounds once. Ask for the
+/// baseline to get the same bits on all x86-64 processors. The baseline of aarch64 has the fused multiply-add, and so
+/// bits of its own. Matrix products choose their instructions themselves.
 ///
 /// # Errors
 /// [`Error::Argument`] if this processor does not have them.
@@ -73,8 +73,8 @@ pub fn choose(instructions: Instructions) -> Result<()> {
     Ok(())
 }
 
-/// `a * b + c`, rounded once where the processor can and twice elsewhere: a fused operation that has
-/// to be emulated is a call of a library function for every element.
+/// `a * b + c`, rounded once where the processor can do so, and twice elsewhere: to emulate the fused operation, a
+/// library function would be called for every element.
 pub(crate) trait MulAdd: Copy {
     /// Whether `mul_add` rounds once.
     const IS_FUSED: bool;

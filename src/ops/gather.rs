@@ -7,7 +7,7 @@
 use crate::autograd::step::{Backward, Gradients, Step, StepContext};
 use crate::error::{Error, Result};
 use crate::float::{Float, compiled};
-use crate::kernels::gather::{Walk, add_blocks, select_blocks};
+use crate::kernels::gather::{Walk, add_runs, select_runs};
 use crate::tensor::index::{Indices, ToIndices, indices};
 use crate::tensor::model::Tensor;
 use crate::tensor::shape::Shape;
@@ -114,7 +114,7 @@ compiled! {
         let shape = x.shape().with_size(dim, index.len());
         shape.checked_elements(op)?;
         let value = Tensor::compute(shape, |out| {
-            select_blocks(x.as_slice(), split.size, split.inner, index.as_slice(), out);
+            select_runs(x.as_slice(), split.size, split.inner, index.as_slice(), out);
         })?;
         let rule = IndexSelect { shape: x.shape().clone(), dim, index };
         Ok(Step::new(rule).input(x).record(value))
@@ -139,7 +139,7 @@ compiled! { impl Tensor<T>:
     fn index_add(&self, shape: &Shape, dim: usize, index: &Indices) -> Result<Self> {
         let split = shape.split_at_dim(dim);
         let value = Tensor::compute_on_zeros(shape.clone(), |out| {
-            add_blocks(self.as_slice(), split.size, split.inner, index.as_slice(), out);
+            add_runs(self.as_slice(), split.size, split.inner, index.as_slice(), out);
         })?;
         Ok(Step::new(IndexAdd { dim, index: index.clone() }).input(self).record(value))
     }

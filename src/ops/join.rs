@@ -3,7 +3,7 @@
 use crate::autograd::step::{Backward, Gradients, Step, StepContext};
 use crate::error::{Error, Result};
 use crate::float::{Float, compiled};
-use crate::kernels::copies::strided::{copy_into_block, strided_copy};
+use crate::kernels::copies::strided::{copy_into_rows, strided_copy};
 use crate::tensor::model::Tensor;
 use crate::tensor::shape::{Shape, wrap_dim};
 use std::ops::{Bound, RangeBounds};
@@ -144,7 +144,7 @@ compiled! { impl Tensor<T>:
     fn embedded(&self, whole: &Shape, dim: usize, start: usize, length: usize) -> Result<Self> {
         let split = whole.split_at_dim(dim);
         let value = Tensor::compute_on_zeros(whole.clone(), |out| {
-            copy_into_block(
+            copy_into_rows(
                 self.as_slice(),
                 out,
                 split.size * split.inner,
@@ -193,7 +193,7 @@ compiled! {
         let value = Tensor::compute(shape, |out| {
             let mut start = 0;
             for (tensor, &size) in tensors.iter().zip(&sizes) {
-                copy_into_block(
+                copy_into_rows(
                     tensor.as_slice(),
                     out,
                     split.size * split.inner,

@@ -3,7 +3,7 @@
 use crate::autograd::step::{Backward, Gradients, Step, StepContext};
 use crate::error::{Error, Result};
 use crate::float::{Float, compiled};
-use crate::kernels::reduce::{fold_blocks, greater, lesser, position_blocks, sum_blocks};
+use crate::kernels::reduce::{fold_slabs, max_or_nan, min_or_nan, position_slabs, sum_slabs};
 use crate::tensor::index::{Indices, indices_of_zero};
 use crate::tensor::model::Tensor;
 use crate::tensor::shape::{Dims, ResolvedDims, Shape, Split, keepdim, resolved};
@@ -118,11 +118,11 @@ compiled! { impl Tensor<T>:
         let x = self.as_slice();
         let mut result = indices_of_zero(outer * k * inner)?;
         let mut order: Vec<usize> = Vec::with_capacity(size);
-        // Without elements there may be any number of blocks.
-        let blocks = if result.is_empty() { 0 } else { outer };
-        for block in 0..blocks {
+        // Without elements there may be any number of slabs.
+        let slabs = if result.is_empty() { 0 } else { outer };
+        for slab in 0..slabs {
             for j in 0..inner {
-                let value = |i: usize| x[(block * size + i) * inner + j];
+                let value = |i: usize| x[(slab * size + i) * inner + j];
                 let descending = |&a: &usize, &b: &usize| {
                     let (a, b) = (value(a), value(b));
                     b.partial_cmp(&a).unwrap_or_else(|| b.is_nan().cmp(&a.is_nan()))
@@ -131,7 +131,7 @@ compiled! { impl Tensor<T>:
                 order.extend(0..size);
                 order.sort_by(descending);
                 for (rank, &i) in order[..k].iter().enumerate() {
-                    result[(block * k + rank) * inner + j] = i as i64;
+                    result[(slab * k + rank) * inner + j] = i as i64;
                 }
             }
         }
@@ -152,14 +152,14 @@ compiled! { impl Tensor<T>:
 
 compiled! {
     fn sum<T>(x: &Tensor<T>, dims: ResolvedDims) -> Result<Tensor<T>> {
-        let value = reduced(x, &dims, sum_blocks)?;
+        let value = reduced(x, &dims, sum_slabs)?;
         Ok(Step::new(Sum { dims, shape: x.shape().clone() }).input(x).record(value))
     }
 
     fn mean<T>(x: &Tensor<T>, dims: ResolvedDims) -> Result<Tensor<T>> {
         let count = T::from_f64(dims.count(x.shape()) as f64);
         let value = reduced(x, &dims, |x, size, inner, out| {
-            sum_blocks(x, size, inner, out);
+            sum_slabs(x, size, inner, out);
             out.iter_mut().for_each(|sum| *sum /= count);
         })?;
         Ok(Step::new(Mean { dims, shape: x.shape().clone(), count }).input(x).record(value))
@@ -173,11 +173,11 @@ compiled! {
     }
 
     fn max<T>(x: &Tensor<T>, dims: ResolvedDims) -> Result<Tensor<T>> {
-        extreme("max", "Max", x, dims, greater)
+        extreme("max", "Max", x, dims, max_or_nan)
     }
 
     fn min<T>(x: &Tensor<T>, dims: ResolvedDims) -> Result<Tensor<T>> {
-        extreme("min", "Min", x, dims, lesser)
+        extreme("min", "Min", x, dims, min_or_nan)
     }
 
     fn max_with_indices<T>(x: &Tensor<T>, dims: ResolvedDims) -> Result<(Tensor<T>, Indices)> {
@@ -205,7 +205,7 @@ fn extreme<T: Float>(
     combine: impl Fn(T, T) -> T + Sync,
 ) -> Result<Tensor<T>> {
     check_not_empty(op, x.shape(), &dims)?;
-    let value = reduced(x, &dims, |x, size, inner, out| fold_blocks(x, size, inner, out, &combine))?;
+    let value = reduced(x, &dims, |x, size, inner, out| fold_slabs(x, size, inner, out, &combine))?;
     Ok(Step::new(Extreme { name, dims }).saved_input(x).saving_output().record(value))
 }
 
@@ -244,19 +244,19 @@ fn is_less<T: Float>(a: T, b: T) -> bool {
     (a < b) | (a.is_nan() & !b.is_nan())
 }
 
-/// Reduces a tensor with a kernel over blocks (see [`crate::kernels::reduce`]), whatever the dims.
+/// Reduces a tensor with a kernel over slabs (see [`crate::kernels::reduce`]), whatever the dims.
 pub(super) fn reduced<T: Float>(
     x: &Tensor<T>,
     dims: &ResolvedDims,
     kernel: impl FnOnce(&[T], usize, usize, &mut [T]),
 ) -> Result<Tensor<T>> {
-    let (x, Split { size, inner, .. }, shape) = as_blocks(x, dims)?;
+    let (x, Split { size, inner, .. }, shape) = as_slabs(x, dims)?;
     Tensor::compute(shape, |out| kernel(x.as_slice(), size, inner, out))
 }
 
-/// The tensor with all reduced dims in one block, its split there, and the shape of the result. It is
+/// The tensor with all reduced dims in one slab, its split there, and the shape of the result. It is
 /// copied only if other dims stand between the reduced ones.
-fn as_blocks<T: Float>(x: &Tensor<T>, dims: &ResolvedDims) -> Result<(Tensor<T>, Split, Shape)> {
+fn as_slabs<T: Float>(x: &Tensor<T>, dims: &ResolvedDims) -> Result<(Tensor<T>, Split, Shape)> {
     let shape = x.shape();
     let result = dims.reduced(shape);
     let size = dims.count(shape);
@@ -279,9 +279,9 @@ fn positions<T: Float>(
     beats: impl Fn(T, T) -> bool + Sync,
 ) -> Result<Indices> {
     check_not_empty(op, x.shape(), dims)?;
-    let (x, Split { size, inner, .. }, shape) = as_blocks(x, dims)?;
+    let (x, Split { size, inner, .. }, shape) = as_slabs(x, dims)?;
     let mut result = indices_of_zero(shape.elements())?;
-    position_blocks(x.as_slice(), size, inner, &mut result, beats);
+    position_slabs(x.as_slice(), size, inner, &mut result, beats);
     Ok(Indices::from_parts(shape, result))
 }
 

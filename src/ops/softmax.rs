@@ -102,20 +102,20 @@ compiled! { impl Tensor<T>:
     }
 }
 
-/// p sum(a) - a along a dim, with p the probabilities of the logits x, in recorded operations.
+/// The gradient of the negative log-likelihood -sum(a log_softmax(x)) along a dim, in recorded operations:
+/// p sum(a) - a, with p = softmax(x).
 ///
-/// Where one probability is near 1, its p sum(a) and a may agree in all their digits. Since the p sum to
-/// 1, their difference is also the sum of the other a less sum(a) times the sum of the other p, which
-/// has its digits.
-pub(super) fn excess<T: Float>(x: &Tensor<T>, a: &Tensor<T>, dim: usize) -> Result<Tensor<T>> {
+/// Where one probability is near 1, p sum(a) and a may agree there in all their digits. Since the p sum to 1, their
+/// difference is also the sum of the other a, minus sum(a) times the sum of the other p. That keeps its digits.
+pub(super) fn nll_gradient<T: Float>(x: &Tensor<T>, a: &Tensor<T>, dim: usize) -> Result<Tensor<T>> {
     let (p, along) = (x.softmax(dim as isize)?, dim as isize);
     let is_likely = p.gt(0.5)?;
-    // What is likely becomes minus the sum of the others; those stay as they are.
-    let less_the_likely = |x: &Tensor<T>| -> Result<Tensor<T>> {
+    // A likely element becomes minus the sum of the others; the others stay as they are.
+    let by_the_others = |x: &Tensor<T>| -> Result<Tensor<T>> {
         let others = x.masked_fill(&is_likely, 0.0)?;
         others.where_cond(&is_likely.not(), &others.sum(keepdim(along))?.neg()?)
     };
-    less_the_likely(&p)?.mul(&a.sum(keepdim(along))?)?.sub(&less_the_likely(a)?)
+    by_the_others(&p)?.mul(&a.sum(keepdim(along))?)?.sub(&by_the_others(a)?)
 }
 
 fn dims_last(rank: usize, dims: &[usize]) -> SmallVec<[isize; 4]> {
@@ -193,7 +193,7 @@ impl<T: Float> Backward<T> for LogSoftmax {
     fn backward(&self, step: StepContext<T>, grad: Tensor<T>) -> Result<Gradients> {
         let x = step.input(0)?;
         if step.is_recording() {
-            return Ok(excess(x, &grad, self.dim)?.neg()?.into());
+            return Ok(nll_gradient(x, &grad, self.dim)?.neg()?.into());
         }
         let dx = by_rows(self.dim, [x, &grad], |[x, grad], rows, out| {
             kernels::log_softmax_gradient(x, grad, rows, out);

@@ -1,15 +1,14 @@
 //! Walking and copying strided views.
 
-use super::transpose::{FOUR, four_back, in_four, line_back};
+use super::transpose::{FOUR, four_back, four_rows, row_back};
 use crate::float::Float;
-use crate::kernels::parallel::{for_each_chunk, for_each_chunk_beside, lines_in_chunk};
+use crate::kernels::parallel::{for_each_chunk, for_each_chunk_beside, rows_in_chunk};
 use smallvec::SmallVec;
 
-/// Calls `row` for the innermost rows of several views of the same sizes, in row-major order, with
-/// the number of elements, where the row starts in each view, and its stride in each.
+/// Calls `row` for the innermost rows of several views of the same sizes, in row-major order: with the number of
+/// elements, the start of the row in each view, and its stride in each.
 ///
-/// Neighbouring dims that every view walks at one stride are merged first, so that views of equal
-/// layout are a single row.
+/// Neighbouring dims that every view walks at one stride are merged first, so views of equal layout are a single row.
 pub(crate) fn for_each_row<const N: usize>(
     sizes: &[usize],
     strides: [&[usize]; N],
@@ -21,7 +20,7 @@ pub(crate) fn for_each_row<const N: usize>(
     walk(&merged_dims(sizes, strides), row);
 }
 
-/// Calls `row` for the innermost rows of `out` and several views: with the row of `out`, where the row starts in each
+/// Calls `row` for the innermost rows of `out` and several views: with the row of `out`, the start of the row in each
 /// view, and its stride in each. Threads share the work along the outermost dim.
 pub(crate) fn for_each_row_of<const N: usize, C: Send>(
     sizes: &[usize],
@@ -37,7 +36,7 @@ pub(crate) fn for_each_row_of<const N: usize, C: Send>(
         return row(out, [0; N], [0; N]);
     };
     let inner = out.len() / size;
-    let together = lines_in_chunk(inner);
+    let together = rows_in_chunk(inner);
     for_each_chunk(out, together * inner, |index, mut out| {
         let mut dims = dims.clone();
         dims[0].0 = out.len() / inner;
@@ -48,7 +47,7 @@ pub(crate) fn for_each_row_of<const N: usize, C: Send>(
     });
 }
 
-/// The rows of merged dims, none of which is empty.
+/// [`for_each_row`] for merged dims, none of which is empty.
 fn walk<const N: usize>(dims: &Dims<N>, mut row: impl FnMut(usize, [usize; N], [usize; N])) {
     let Some((&(count, inner), outer)) = dims.split_last() else {
         return row(1, [0; N], [0; N]);
@@ -121,9 +120,8 @@ pub(crate) fn strided_copy<T: Float>(x: &[T], strides: &[usize], sizes: &[usize]
     }
 }
 
-/// The size of the part of a matrix that is transposed at once. Neighbours in a column lie far apart in memory, and
-/// each is fetched with a whole line of the cache: the other elements of that line should be used before it is
-/// replaced.
+/// The rows and columns of a matrix that are transposed at once. Neighbours in a column lie far apart in memory, and
+/// each is fetched with a whole cache line: the rest of that line should be used before it is replaced.
 const HEIGHT: usize = 64;
 const WIDTH: usize = 16;
 
@@ -132,10 +130,10 @@ fn transposed_copy<T: Float>(x: &[T], step: usize, columns: usize, out: &mut [T]
     if columns == 0 {
         return;
     }
-    let rows_in_chunk = lines_in_chunk(columns).next_multiple_of(HEIGHT);
-    for_each_chunk(out, rows_in_chunk * columns, |index, out| {
+    let together = rows_in_chunk(columns).next_multiple_of(HEIGHT);
+    for_each_chunk(out, together * columns, |index, out| {
         for (part, out) in out.chunks_mut(HEIGHT * columns).enumerate() {
-            transposed_rows(&x[index * rows_in_chunk + part * HEIGHT..], step, columns, out);
+            transposed_rows(&x[index * together + part * HEIGHT..], step, columns, out);
         }
     });
 }
@@ -152,18 +150,18 @@ fn transposed_rows<T: Float>(x: &[T], step: usize, columns: usize, out: &mut [T]
         }
         for (i, rows) in out.chunks_mut(FOUR * columns).enumerate() {
             if some.len() >= FOUR && rows.len() == FOUR * columns {
-                four_back(block, FOUR * i, in_four(rows, columns).map(|row| &mut row[some.clone()]));
+                four_back(block, FOUR * i, four_rows(rows, columns).map(|row| &mut row[some.clone()]));
             } else {
                 for (lane, row) in rows.chunks_exact_mut(columns).enumerate() {
-                    line_back(block, FOUR * i + lane, &mut row[some.clone()]);
+                    row_back(block, FOUR * i + lane, &mut row[some.clone()]);
                 }
             }
         }
     }
 }
 
-/// Copies consecutive blocks of `length` elements to `start` in every row of `row_length` elements.
-pub(crate) fn copy_into_block<E: Copy + Send + Sync>(
+/// Copies consecutive runs of `length` elements to position `start` of every row of `row_length` elements.
+pub(crate) fn copy_into_rows<E: Copy + Send + Sync>(
     x: &[E],
     out: &mut [E],
     row_length: usize,
@@ -176,10 +174,10 @@ pub(crate) fn copy_into_block<E: Copy + Send + Sync>(
     if length == row_length {
         return for_each_chunk_beside(x, out, |x, out| out.copy_from_slice(x));
     }
-    let rows = lines_in_chunk(row_length);
+    let rows = rows_in_chunk(row_length);
     for_each_chunk(out, rows * row_length, |index, out| {
-        let blocks = x[index * rows * length..].chunks_exact(length);
-        for (out, x) in out.chunks_exact_mut(row_length).zip(blocks) {
+        let runs = x[index * rows * length..].chunks_exact(length);
+        for (out, x) in out.chunks_exact_mut(row_length).zip(runs) {
             out[start..start + length].copy_from_slice(x);
         }
     });
@@ -189,17 +187,8 @@ pub(crate) fn copy_into_block<E: Copy + Send + Sync>(
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_permutation_is_copied_in_row_major_order() {
-        let x: Vec<f64> = (0..24).map(f64::from).collect(); // (2, 3, 4)
-        let mut out = vec![0.0; 24];
-        strided_copy(&x, &[1, 12, 4], &[4, 2, 3], &mut out);
-        assert_eq!(out[..6], [0.0, 4.0, 8.0, 12.0, 16.0, 20.0]);
-        assert_eq!(out[23], 23.0);
-    }
-
-    /// Matrices of every kind of size, alone and two by three of them with these dims exchanged. Some have columns
-    /// that do not follow one another at once.
+    /// Matrices of many sizes: one alone, and (2, 3) of them whose outer dims are exchanged too. Some have gaps between
+    /// their columns.
     fn transposes<T: Float>() {
         for (rows, columns) in
             [(1, 1), (2, 3), (5, 5), (3, 70), (64, 16), (65, 17), (130, 33), (33, 1000), (5000, 7)]

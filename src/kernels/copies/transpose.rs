@@ -1,16 +1,16 @@
-//! Rows turned on their side and back: a matrix with rows and columns exchanged.
+//! Rows turned on their side and back, as a matrix is transposed.
 //!
-//! Copied one number at a time, a matrix takes as long to transpose as its exponentials take to compute. So it is
-//! transposed in squares of four rows and four columns, each with a few shuffles of registers. The compiler does not
-//! find the shuffles by itself: for `f32` on x86-64 they are called by name, through `pulp`. No other code here knows
-//! the processor.
+//! To transpose a matrix one number at a time takes as long as to compute its exponentials. So it is transposed in
+//! squares of four rows and four columns, each with a few shuffles of registers. The compiler does not find the
+//! shuffles by itself: for `f32` on x86-64 they are called by name, through `pulp`. No other code here depends on the
+//! processor.
 
 use crate::float::Float;
 
-/// How many rows a square has, and how many columns.
+/// The number of rows, and of columns, of a square.
 pub(crate) const FOUR: usize = 4;
 
-/// `sides[c][i] = x[i * size + c]` for every line i of `x`.
+/// `sides[c][i] = x[i * size + c]` for every row i of `x`.
 #[inline(always)]
 pub(crate) fn turn_on_side<T: Float, const LANES: usize>(x: &[T], size: usize, sides: &mut [[T; LANES]]) {
     match sides {
@@ -24,16 +24,16 @@ pub(crate) fn turn_on_side<T: Float, const LANES: usize>(x: &[T], size: usize, s
     let fours = x.chunks_exact(FOUR * size);
     let after_fours = x.len() / size / FOUR * FOUR;
     let has_end = !size.is_multiple_of(FOUR);
-    for (i, line) in fours.remainder().chunks_exact(size).enumerate() {
-        for (side, &x) in sides.iter_mut().zip(line) {
+    for (i, row) in fours.remainder().chunks_exact(size).enumerate() {
+        for (side, &x) in sides.iter_mut().zip(row) {
             side[after_fours + i] = x;
         }
     }
-    for (i, lines) in fours.enumerate() {
-        let (left, right) = lines.split_at(2 * size);
+    for (i, rows) in fours.enumerate() {
+        let (left, right) = rows.split_at(2 * size);
         let ((a, b), (c, d)) = (left.split_at(size), right.split_at(size));
-        let rows = elements(a).zip(elements(b)).zip(elements(c).zip(elements(d)));
-        for (((a, b), (c, d)), sides) in rows.zip(sides.as_chunks_mut().0) {
+        let squares = elements(a).zip(elements(b)).zip(elements(c).zip(elements(d)));
+        for (((a, b), (c, d)), sides) in squares.zip(sides.as_chunks_mut().0) {
             square_on_side([a, b, c, d], sides, FOUR * i);
         }
         let ends = (a.last_chunk(), b.last_chunk(), c.last_chunk(), d.last_chunk());
@@ -46,7 +46,7 @@ pub(crate) fn turn_on_side<T: Float, const LANES: usize>(x: &[T], size: usize, s
     }
 }
 
-/// `out[i * size + c] = sides[c][i]` for every line i of `out`.
+/// `out[i * size + c] = sides[c][i]` for every row i of `out`.
 #[inline(always)]
 pub(crate) fn turn_back<T: Float, const LANES: usize>(sides: &[[T; LANES]], size: usize, out: &mut [T]) {
     match sides {
@@ -57,23 +57,23 @@ pub(crate) fn turn_back<T: Float, const LANES: usize>(sides: &[[T; LANES]], size
     }
     let after_fours = out.len() / size / FOUR * FOUR;
     let mut fours = out.chunks_exact_mut(FOUR * size);
-    for (i, lines) in fours.by_ref().enumerate() {
-        four_back(sides, FOUR * i, in_four(lines, size));
+    for (i, rows) in fours.by_ref().enumerate() {
+        four_back(sides, FOUR * i, four_rows(rows, size));
     }
-    for (i, line) in fours.into_remainder().chunks_exact_mut(size).enumerate() {
-        line_back(sides, after_fours + i, line);
+    for (i, row) in fours.into_remainder().chunks_exact_mut(size).enumerate() {
+        row_back(sides, after_fours + i, row);
     }
 }
 
-/// Cuts four lines of `size` elements apart.
+/// Splits four rows of `size` elements.
 #[inline(always)]
-pub(crate) fn in_four<T>(lines: &mut [T], size: usize) -> [&mut [T]; FOUR] {
-    let (left, right) = lines.split_at_mut(2 * size);
+pub(crate) fn four_rows<T>(rows: &mut [T], size: usize) -> [&mut [T]; FOUR] {
+    let (left, right) = rows.split_at_mut(2 * size);
     let ((a, b), (c, d)) = (left.split_at_mut(size), right.split_at_mut(size));
     [a, b, c, d]
 }
 
-/// Four lines, from one lane on.
+/// Writes the rows of four lanes, of which `lane` is the first.
 #[inline(always)]
 pub(crate) fn four_back<T: Float, const LANES: usize>(
     sides: &[[T; LANES]],
@@ -81,8 +81,8 @@ pub(crate) fn four_back<T: Float, const LANES: usize>(
     [a, b, c, d]: [&mut [T]; FOUR],
 ) {
     let has_end = !sides.len().is_multiple_of(FOUR);
-    let rows = elements_mut(a).zip(elements_mut(b)).zip(elements_mut(c).zip(elements_mut(d)));
-    for (((a, b), (c, d)), sides) in rows.zip(sides.as_chunks().0) {
+    let squares = elements_mut(a).zip(elements_mut(b)).zip(elements_mut(c).zip(elements_mut(d)));
+    for (((a, b), (c, d)), sides) in squares.zip(sides.as_chunks().0) {
         square_back(sides, lane, [a, b, c, d]);
     }
     let ends = (a.last_chunk_mut(), b.last_chunk_mut(), c.last_chunk_mut(), d.last_chunk_mut());
@@ -94,15 +94,15 @@ pub(crate) fn four_back<T: Float, const LANES: usize>(
     }
 }
 
-/// One line, that of a lane.
+/// Writes the row of one lane.
 #[inline(always)]
-pub(crate) fn line_back<T: Float, const LANES: usize>(sides: &[[T; LANES]], lane: usize, line: &mut [T]) {
-    for (out, side) in line.iter_mut().zip(sides) {
+pub(crate) fn row_back<T: Float, const LANES: usize>(sides: &[[T; LANES]], lane: usize, row: &mut [T]) {
+    for (out, side) in row.iter_mut().zip(sides) {
         *out = side[lane];
     }
 }
 
-/// The elements, so many at a time.
+/// The elements, N at a time.
 #[inline(always)]
 fn elements<T, const N: usize>(x: &[T]) -> impl Iterator<Item = &[T; N]> {
     x.as_chunks().0.iter()
@@ -162,7 +162,7 @@ fn transposed<T: Float>([a, b, c, d]: [[T; FOUR]; FOUR]) -> [[T; FOUR]; FOUR] {
 mod tests {
     use super::*;
 
-    /// Lines of every size, so many that some are outside of squares, go to their places and come back.
+    /// Rows of every size, also more than fill squares, go to their places and come back.
     fn turns<T: Float>() {
         for size in 1..=13 {
             for count in 0..=9 {
@@ -172,18 +172,18 @@ mod tests {
                 for (c, side) in sides.iter().enumerate() {
                     for (i, &element) in side.iter().enumerate() {
                         let expected = if i < count { 1.0 + (i * size + c) as f64 } else { 0.0 };
-                        assert_eq!(element.to_f64(), expected, "{count} lines of {size}: {i}, {c}");
+                        assert_eq!(element.to_f64(), expected, "{count} rows of {size}: {i}, {c}");
                     }
                 }
                 let mut back = vec![T::zero(); x.len()];
                 turn_back(&sides, size, &mut back);
-                assert_eq!(back, x, "{count} lines of {size}");
+                assert_eq!(back, x, "{count} rows of {size}");
             }
         }
     }
 
     #[test]
-    fn lines_are_turned_and_come_back() {
+    fn rows_are_turned_and_come_back() {
         turns::<f32>();
         turns::<f64>();
     }

@@ -1,16 +1,16 @@
-//! gelu(x) = x Φ(x), where Φ(x) = (1 + erf(x/√2))/2 is the distribution function of the standard normal and
-//! φ(x) = exp(-x²/2)/√(2π) its density.
+//! gelu(x) = x Φ(x). Φ(x) = (1 + erf(x/√2))/2 is the distribution function of the standard normal distribution, and
+//! φ(x) = exp(-x²/2)/√(2π) is its density.
 //!
-//! The tail Φ(-|x|) is computed to its last digit; for x > 0, Φ(x) is 1 minus the tail. For `f32`, the tail is
-//! exp(-x²/2) times a smooth function, which a polynomial approximates; for `f64`, the library `libm` computes it.
+//! The tail Φ(-|x|) is computed to its last digit. For x > 0, Φ(x) is 1 minus the tail. For `f32` the tail is
+//! exp(-x²/2) times a smooth function, which a polynomial approximates. For `f64` the library `libm` computes it.
 
 use crate::float::{Float, is_double};
 use crate::kernels::functions::exp;
 use crate::kernels::simd::{MulAdd, dispatched};
 use std::f64::consts::{FRAC_1_SQRT_2, PI};
 
-/// Q(t) = Φ(-x) exp(x²/2)/t with t = 1/(1 + 0.3 x), for x from 0 to 15: fitted so that the largest relative error is
-/// least, 4e-9.
+/// Q(t) = Φ(-x) exp(x²/2)/t with t = 1/(1 + 0.3 x), for x from 0 to 15. It is fitted to the least possible largest
+/// relative error, 4e-9.
 const RATIO: [f64; 10] = [
     0.119_686_716_648_026_95,
     0.119_571_318_143_92,
@@ -37,7 +37,7 @@ fn normal<T: Float, M: MulAdd>(x: f64) -> (f64, f64) {
     let power = exp::<T, M>(-0.5 * square, -0.5 * low);
     let tail = if is_double::<T>() {
         let argument = magnitude * FRAC_1_SQRT_2;
-        // The derivative of erfc, times what the rounding of its argument left out.
+        // What the rounding of the argument left out; below it is multiplied by the derivative of erfc.
         let rounded = M::product_error(magnitude, FRAC_1_SQRT_2, argument) + magnitude * FRAC_1_SQRT_2_LOW;
         let rounded = if rounded.is_finite() { rounded } else { 0.0 };
         0.5 * libm::erfc(argument) - power * rounded / PI.sqrt()
@@ -106,7 +106,7 @@ mod tests {
         ];
         for (x, exact) in exact {
             let off = (cdf(&[x])[0] - exact).abs() / (f64::EPSILON * exact);
-            assert!(off <= 3.0, "{x}: {off} units");
+            assert!(off <= 3.0, "{x}: {off} ulp");
         }
     }
 

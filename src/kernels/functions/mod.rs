@@ -1,27 +1,25 @@
 //! Exponentials and logarithms to the last digit, as code that the compiler can vectorise.
 //!
-//! All of it is computed in `f64`. For `f32` elements that is enough for a result that is correctly rounded in all but
-//! about one case in a thousand, with shorter polynomials. The functions that are used most are computed in `f32`
-//! instead, in [`f32_arithmetic`], if the processor has the fused multiply-add. For `f64` elements a second number
-//! (`low` below) carries the error of every rounding that matters. `T` and `M` decide among these when the code is
-//! compiled.
+//! The arithmetic is `f64`. For `f32` elements short polynomials are enough: all results but about one in a thousand
+//! are correctly rounded. The functions that are used most are computed in `f32` instead, by [`f32_arithmetic`], if the
+//! processor has the fused multiply-add. For `f64` elements a second number (`low` below) carries the error of every
+//! rounding that matters. `T` and `M` decide among these when the code is compiled.
 //!
 //! References: J.-M. Muller, Elementary Functions, 3rd ed., chapters 11 and 12 (range reduction, error-free
 //! sums); the series are those of Taylor and of the inverse hyperbolic tangent.
 
-// All functions of one element have the same signature, though not every one uses all of it.
+// All functions of one element have the same signature, even if they do not use all of it.
 #![allow(clippy::extra_unused_type_parameters)]
 
 pub(crate) mod f32_arithmetic;
 pub(crate) mod gelu;
 
+use crate::float::{Float, is_double};
 use crate::kernels::compensated::{fast_two_sum, two_sum};
 use crate::kernels::simd::{MulAdd, dispatched};
-
-use crate::float::{Float, is_double};
 use std::f64::consts::{LN_2, LOG2_E};
 
-/// Adding this and subtracting it again rounds to an integer. In between, the lowest bits hold that integer.
+/// Adding this number and subtracting it again rounds to an integer. In between, the lowest bits hold that integer.
 const ROUNDER: f64 = 1.5 * (1u64 << 52) as f64;
 
 /// ln 2 = LN_2_HIGH + LN_2_LOW; the first has so few digits that its product with an exponent is exact.
@@ -29,32 +27,23 @@ const LN_2_HIGH: f64 = f64::from_bits(LN_2.to_bits() & !0xffff_ffff);
 const LN_2_LOW: f64 = (LN_2 - LN_2_HIGH) + 2.319_046_813_846_3e-17;
 
 /// 1/2!, 1/3!, ..
-const TAYLOR: [f64; 13] = {
-    let mut coefficients = [0.0; 13];
-    let (mut factorial, mut i) = (1.0, 0);
-    while i < coefficients.len() {
-        factorial *= (i + 2) as f64;
-        coefficients[i] = 1.0 / factorial;
-        i += 1;
-    }
-    coefficients
-};
+#[rustfmt::skip]
+const TAYLOR: [f64; 13] = [
+    1.0 / 2.0, 1.0 / 6.0, 1.0 / 24.0, 1.0 / 120.0, 1.0 / 720.0, 1.0 / 5_040.0, 1.0 / 40_320.0, 1.0 / 362_880.0,
+    1.0 / 3_628_800.0, 1.0 / 39_916_800.0, 1.0 / 479_001_600.0, 1.0 / 6_227_020_800.0, 1.0 / 87_178_291_200.0,
+];
 
 /// 2/3, 2/5, 2/7, ..
-const ATANH: [f64; 11] = {
-    let mut coefficients = [0.0; 11];
-    let mut i = 0;
-    while i < coefficients.len() {
-        coefficients[i] = 2.0 / (2 * i + 3) as f64;
-        i += 1;
-    }
-    coefficients
-};
+#[rustfmt::skip]
+const ATANH: [f64; 11] = [
+    2.0 / 3.0, 2.0 / 5.0, 2.0 / 7.0, 2.0 / 9.0, 2.0 / 11.0, 2.0 / 13.0, 2.0 / 15.0, 2.0 / 17.0, 2.0 / 19.0, 2.0 / 21.0,
+    2.0 / 23.0,
+];
 
-/// How many terms of a series the precision of `T` needs.
+/// The terms of a series that the precision of `T` needs: all, or the first few for `f32`.
 #[inline(always)]
-fn terms<T: Float>(series: &'static [f64], single: usize) -> &'static [f64] {
-    if is_double::<T>() { series } else { &series[..single] }
+fn terms<T: Float>(series: &'static [f64], for_f32: usize) -> &'static [f64] {
+    if is_double::<T>() { series } else { &series[..for_f32] }
 }
 
 /// c0 + c1 x + c2 x^2 + .. by Horner's rule.
@@ -74,7 +63,7 @@ fn power_of_two(rounded: f64) -> f64 {
     f64::from_bits(rounded.to_bits().wrapping_add(1023) << 52)
 }
 
-/// exp(x + low) = (high + low') 2^n. The third number returned is n + `ROUNDER`.
+/// exp(x + low) = (high + low') 2^n: returns high, low' and n + `ROUNDER`.
 ///
 /// With n = round(x / ln 2), what remains is r = x - n ln 2 in [-ln 2 / 2, ln 2 / 2], where
 /// exp(r) = 1 + r + r^2 (1/2! + r/3! + ..).
@@ -98,7 +87,7 @@ fn exp_parts<T: Float, M: MulAdd>(x: f64, low: f64) -> (f64, f64, f64) {
 #[inline(always)]
 pub(crate) fn exp<T: Float, M: MulAdd>(x: f64, low: f64) -> f64 {
     let (high, _, rounded) = exp_parts::<T, M>(x, low);
-    // In two steps, so that results beyond the normal range are rounded once, at the second.
+    // The power is split in two: a subnormal result is then rounded only at the second product.
     let half = if is_double::<T>() { M::mul_add(rounded - ROUNDER, 0.5, ROUNDER) } else { ROUNDER };
     let rest = (rounded - ROUNDER) - (half - ROUNDER) + ROUNDER;
     let value = high * power_of_two(half) * power_of_two(rest);
@@ -107,24 +96,29 @@ pub(crate) fn exp<T: Float, M: MulAdd>(x: f64, low: f64) -> f64 {
     if x > highest { f64::INFINITY } else { value }
 }
 
-/// The power of two that [`exponential`] multiplies its result by. So results far below the normal numbers keep all
-/// their digits while they are added and scaled.
+/// The power of two by which [`exponential`] scales its result. So results far below the normal numbers keep all their
+/// digits while they are added and multiplied.
 #[inline(always)]
-pub(crate) fn unit<T: Float>() -> f64 {
-    power_of_two(ROUNDER + if is_double::<T>() { 512.0 } else { 64.0 })
+pub(crate) fn exp_scale<T: Float>() -> f64 {
+    power_of_two(ROUNDER + exponent_of_scale::<T>())
 }
 
-/// exp(x - max) times [`unit`], for x <= max: 0 for x = -inf, nan if either is nan or both are infinite.
+#[inline(always)]
+fn exponent_of_scale<T: Float>() -> f64 {
+    if is_double::<T>() { 512.0 } else { 64.0 }
+}
+
+/// exp(x - max) times [`exp_scale`], for x <= max: 0 for x = -inf, nan if either is nan or both are infinite.
 ///
-/// The rounding error of the subtraction is part of the argument: for a large difference it would be as large as all
-/// other errors of the result together.
+/// The rounding error of the subtraction is passed on: for a large difference it would add as much to the result's
+/// error as all other roundings together.
 #[inline(always)]
 pub(crate) fn exponential<T: Float, M: MulAdd>(x: T, max: T) -> T {
     let (x, max) = (x.to_f64(), max.to_f64());
     let (difference, error) = if is_double::<T>() { two_sum(x, -max) } else { (x - max, 0.0) };
     let lowest = if is_double::<T>() { -900.0 } else { -131.0 };
     let (high, low, rounded) = exp_parts::<T, M>(difference, error);
-    let value = (high + low) * power_of_two(rounded + if is_double::<T>() { 512.0 } else { 64.0 });
+    let value = (high + low) * power_of_two(rounded + exponent_of_scale::<T>());
     T::from_f64(if difference < lowest { 0.0 } else { value })
 }
 
@@ -134,7 +128,7 @@ pub(crate) const SOFTPLUS_THRESHOLD: f64 = 20.0;
 /// exp(x) - 1 as a sum of two numbers.
 #[inline(always)]
 fn expm1_parts<T: Float, M: MulAdd>(x: f64) -> (f64, f64) {
-    // From here on exp(x) - 1 is -1 or exp(x) to the last digit, and the powers of two stay in range.
+    // Beyond these limits exp(x) - 1 is -1, or exp(x), to the last digit. Within them the powers of two stay in range.
     let x = if x < -60.0 { -60.0 } else { x };
     let x = if x > 708.0 { 708.0 } else { x };
     let rounded = M::mul_add(x, LOG2_E, ROUNDER);
@@ -156,14 +150,14 @@ fn expm1<T: Float, M: MulAdd>(x: f64) -> f64 {
     let (high, low) = expm1_parts::<T, M>(x);
     let value = high + low;
     let value = if x > 708.0 { exp::<f64, M>(x, 0.0) } else { value };
-    // A zero keeps its sign, and a number whose square underflows its digits.
+    // A zero keeps its sign, and a number whose square underflows keeps its digits.
     if x.abs() < 1e-300 { x } else { value }
 }
 
 /// ln(1 + x) = n ln 2 + ln(1 + f), with 1 + f in [sqrt(1/2), sqrt(2)].
 ///
-/// With s = f/(2 + f), ln(1 + f) = 2 atanh(s) = 2 s + 2/3 s^3 + 2/5 s^5 + ..; and since
-/// 2 s = f - s f, the sum begins with f, which is exact.
+/// With s = f/(2 + f), ln(1 + f) = 2 atanh(s) = 2 s + 2/3 s^3 + 2/5 s^5 + .. Since 2 s = f - s f, the sum begins with
+/// f, which is exact.
 #[inline(always)]
 pub(crate) fn log1p<T: Float, M: MulAdd>(x: f64) -> f64 {
     let (one_plus, low) = two_sum(1.0, x);
@@ -198,7 +192,7 @@ fn log<T: Float, M: MulAdd>(x: f64) -> f64 {
 /// ln(y + low) for a normal y > 0.
 #[inline(always)]
 fn log_parts<T: Float, M: MulAdd>(y: f64, low: f64) -> f64 {
-    // Exponents are counted so that the fraction lies in [sqrt(1/2), sqrt(2)).
+    // The exponent is chosen such that the fraction lies in [sqrt(1/2), sqrt(2)).
     const OFFSET: u64 = std::f64::consts::FRAC_1_SQRT_2.to_bits() & 0xffff_ffff_0000_0000;
     let shifted = y.to_bits().wrapping_sub(OFFSET);
     let exponent = shifted & 0xfff0_0000_0000_0000;
@@ -206,7 +200,7 @@ fn log_parts<T: Float, M: MulAdd>(y: f64, low: f64) -> f64 {
     // The exponent as a float: a bias makes it positive, and then its bits are the lowest ones of 2^52 + exponent.
     let biased = f64::from_bits(TWO_52.to_bits() | (exponent.wrapping_add(1024 << 52) >> 52));
     let n = biased - (TWO_52 + 1024.0);
-    // The scale of `low` is that of the fraction. It matters only for y near 1.
+    // `low` on the scale of the fraction. It matters only for y near 1.
     let scaled = low * f64::from_bits(f64::to_bits(1.0).wrapping_sub(exponent));
     let low = if y > 1e300 { 0.0 } else { scaled };
     let f = fraction - 1.0; // exact
@@ -216,7 +210,7 @@ fn log_parts<T: Float, M: MulAdd>(y: f64, low: f64) -> f64 {
     // 2 atanh(s) - f = s (f^2/2 + series) - f^2/2
     let half_square = 0.5 * f * f;
     if !is_double::<T>() {
-        // `low` matters only where the fraction is so close to 1 that f32 cannot tell them apart.
+        // Not low / fraction: `low` matters only where f32 cannot tell the fraction from 1.
         let correction = M::mul_add(s, half_square + series, low) - half_square;
         return M::mul_add(n, LN_2, f + correction);
     }
@@ -304,7 +298,7 @@ dispatched! {
     }
 }
 
-/// The quotient of two numbers given as unevaluated sums, with one step of correction.
+/// The quotient of two numbers, each given as a sum of two, with one step of correction.
 #[inline(always)]
 fn quotient<M: MulAdd>((a, a_low): (f64, f64), (b, b_low): (f64, f64)) -> f64 {
     let q = a / b;
@@ -313,16 +307,16 @@ fn quotient<M: MulAdd>((a, a_low): (f64, f64), (b, b_low): (f64, f64)) -> f64 {
     q + (remainder + a_low - q * b_low) / b
 }
 
-/// Defines a kernel that applies a function to every element of a slice: the one in the arithmetic of `f32`, if it is
-/// given, for elements and instructions that it is made for, and the other one otherwise.
+/// Defines kernels that apply a function to every element of a slice. If two functions are given, the second one
+/// computes in `f32`, and is used for the elements and instructions that it is made for.
 macro_rules! slice_functions {
-    ($($(#[$attribute:meta])* $name:ident: $function:ident $(, f32_arithmetic::$single:ident)?;)*) => {
+    ($($(#[$attribute:meta])* $name:ident: $function:ident $(, f32_arithmetic::$in_f32:ident)?;)*) => {
         dispatched! {$(
             $(#[$attribute])*
             pub(crate) fn $name<'a, T, M>(x: &'a [T], out: &'a mut [T]) {
                 $(if f32_arithmetic::is_for::<T, M>() {
                     for (out, &x) in out.iter_mut().zip(x) {
-                        *out = f32_arithmetic::widened(f32_arithmetic::$single::<M>(f32_arithmetic::narrowed(x)));
+                        *out = f32_arithmetic::widened(f32_arithmetic::$in_f32::<M>(f32_arithmetic::narrowed(x)));
                     }
                     return;
                 })?
@@ -360,7 +354,7 @@ slice_functions! {
 mod tests {
     use super::*;
 
-    /// In `f64` the result has all its digits.
+    /// The results of `f64`, which are compared with, have all their digits.
     #[test]
     fn softplus_of_f32_is_that_of_f64_rounded() {
         let x: Vec<f32> = (0..1 << 20).map(|i| f32::from_bits(i * 4093)).collect();
@@ -371,8 +365,8 @@ mod tests {
         for ((&x, &value), &exact) in x.iter().zip(&values).zip(&exact) {
             let rounded = exact as f32;
             if rounded.is_finite() {
-                let unit = f64::from(rounded.next_up()) - f64::from(rounded);
-                let off = (f64::from(value) - exact).abs() / unit;
+                let ulp = f64::from(rounded.next_up()) - f64::from(rounded);
+                let off = (f64::from(value) - exact).abs() / ulp;
                 assert!(off <= 0.8, "softplus({x}) is {value} and not {exact}: {off} ulp");
             } else {
                 assert!(value == rounded || value.is_nan() && rounded.is_nan(), "softplus({x}) is {value}");

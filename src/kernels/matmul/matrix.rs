@@ -1,7 +1,7 @@
 //! A matrix as the products see it: a slice with strides.
 
-/// A matrix in a slice: the element at (row, column) is `values[row * row_stride + column *
-/// column_stride]`. Exchanging the strides transposes it without a copy.
+/// The element at (row, column) is `values[row * row_stride + column * column_stride]`. Exchanging the strides
+/// transposes the matrix without a copy.
 #[derive(Clone, Copy)]
 pub(crate) struct Matrix<'a, T> {
     pub values: &'a [T],

@@ -7,14 +7,13 @@ mod small;
 use crate::float::{DType, Float};
 #[cfg(feature = "rayon")]
 use crate::kernels::parallel::let_helpers_sleep;
-use crate::kernels::parallel::{for_each_chunk, lines_in_chunk, share_out};
+use crate::kernels::parallel::{for_each_chunk, rows_in_chunk, share_out};
 use gemm_common::Parallelism;
 use gemm_common::gemm::{get_rhs_packing_threshold, set_rhs_packing_threshold};
 use matrix::Matrix;
 use small::{is_small, small_product};
 
-/// `out = a b` for `a` of shape (rows, depth), `b` of shape (depth, columns) and `out` in row-major
-/// order.
+/// `out = a b` for `a` of shape (rows, depth), `b` of shape (depth, columns) and `out` in row-major order.
 pub(crate) fn matmul<T: Float>(sizes: [usize; 3], a: Matrix<T>, b: Matrix<T>, out: &mut [T]) {
     if sizes[1] == 0 {
         return out.fill(T::zero());
@@ -34,8 +33,8 @@ pub(crate) fn matmul_add_rows<T: Float>(
     product(sizes, a, b, out, true);
 }
 
-/// Fills `out` with copies of a row. What is filled already is copied as a whole, because for a few numbers the call
-/// takes longer than the copy.
+/// Fills `out` with copies of a row. Every call copies what is filled already, up to a limit: for a short row alone, a
+/// call would take longer than the copy.
 fn repeat<T: Copy>(row: &[T], out: &mut [T]) {
     const TOGETHER: usize = 4096; // in the fastest cache
     let mut filled = row.len().min(out.len());
@@ -50,16 +49,16 @@ fn repeat<T: Copy>(row: &[T], out: &mut [T]) {
 
 /// `out = a b`, or `out += a b`, for sizes (rows, depth, columns).
 ///
-/// The result is the same bits for any number of threads. The sizes alone decide how it is cut into blocks of rows.
-/// Large products the library shares among threads itself: it cuts the depth into steps that follow from the
-/// sizes too, and computes every element on one thread.
+/// The result is the same bits for any number of threads, because the sizes alone decide how its rows are divided into
+/// parts. Large products are shared among threads by the library itself: there too, the steps along the depth follow
+/// from the sizes, and each element is computed on one thread.
 fn product<T: Float>(sizes: [usize; 3], a: Matrix<T>, b: Matrix<T>, out: &mut [T], adds: bool) {
     if sizes.contains(&0) {
         return;
     }
     let [rows, depth, columns] = sizes;
     if is_small(sizes) {
-        let together = lines_in_chunk(columns);
+        let together = rows_in_chunk(columns);
         return for_each_chunk(out, together * columns, |index, out| {
             let a = a.rows_from(index * together);
             small_product([out.len() / columns, depth, columns], a, b, out, adds);
@@ -67,33 +66,33 @@ fn product<T: Float>(sizes: [usize; 3], a: Matrix<T>, b: Matrix<T>, out: &mut [T
     }
     let multiplications = rows.saturating_mul(depth).saturating_mul(columns);
     if multiplications >= LARGE {
-        return with_all_threads(|threads| block(sizes, a, b, out, adds, threads));
+        return with_all_threads(|threads| library_product(sizes, a, b, out, adds, threads));
     }
-    if multiplications < 2 * BLOCK {
-        return block(sizes, a, b, out, adds, Parallelism::None);
+    if multiplications < 2 * MULTIPLICATIONS_IN_PART {
+        return library_product(sizes, a, b, out, adds, Parallelism::None);
     }
-    let blocks = (multiplications / BLOCK).min(MOST_BLOCKS);
-    // Whole tiles of the library: only the last block may leave lanes of a vector empty.
-    let rows_in_block = rows.div_ceil(blocks).next_multiple_of(32);
-    share_out(out.chunks_mut(rows_in_block * columns).enumerate(), |(index, out)| {
-        let a = a.rows_from(index * rows_in_block);
-        block([out.len() / columns, depth, columns], a, b, out, adds, Parallelism::None);
+    let parts = (multiplications / MULTIPLICATIONS_IN_PART).min(MOST_PARTS);
+    // A multiple of the library's tiles: only the last part may leave lanes of a vector empty.
+    let rows_in_part = rows.div_ceil(parts).next_multiple_of(32);
+    share_out(out.chunks_mut(rows_in_part * columns).enumerate(), |(index, out)| {
+        let a = a.rows_from(index * rows_in_part);
+        library_product([out.len() / columns, depth, columns], a, b, out, adds, Parallelism::None);
     });
 }
 
-/// A thread takes about 50 microseconds for so many multiplications. Handing over less does not pay.
-const BLOCK: usize = 1 << 21;
+/// A thread takes about 50 microseconds for this many multiplications. Handing over fewer does not pay.
+const MULTIPLICATIONS_IN_PART: usize = 1 << 21;
 
-/// Every block prepares the right operand again, so there should be few: with two threads, more were slower. Not
-/// measured with many threads.
-const MOST_BLOCKS: usize = 4;
+/// Every part prepares the right operand again, so there should be few. With two threads, more parts were slower; this
+/// has not been measured with many threads.
+const MOST_PARTS: usize = 4;
 
-/// From so many multiplications on, the library shares the work among threads itself. It takes longer to start, but
+/// From this many multiplications on, the library shares the work among threads itself. It takes longer to start, but
 /// prepares each operand only once.
 const LARGE: usize = 1 << 25;
 
 /// One call of the library.
-fn block<T: Float>(
+fn library_product<T: Float>(
     sizes: [usize; 3],
     a: Matrix<T>,
     b: Matrix<T>,
@@ -113,14 +112,14 @@ fn block<T: Float>(
     }
 }
 
-/// The same matrix, typed as what `T` is.
+/// The same matrix. `U` is the type that `T` stands for.
 fn as_type<T: Float, U: Float>(matrix: Matrix<'_, T>) -> Matrix<'_, U> {
     let Matrix { values, row_stride, column_stride } = matrix;
     Matrix { values: bytemuck::cast_slice(values), row_stride, column_stride }
 }
 
-/// The library's product: (m, n, k, dst, its column and row strides, whether dst is read, lhs and
-/// strides, rhs and strides, the factors of dst and of the product, three conjugations, threads).
+/// The library's product. Its arguments: m, n, k; dst, its column and row strides, whether it is read; lhs and its
+/// strides; rhs and its strides; the factors of dst and of the product; three conjugations; the threads.
 #[rustfmt::skip]
 type Gemm<T> = unsafe fn(
     usize, usize, usize, *mut T, isize, isize, bool, *const T, isize, isize, *const T, isize, isize,
@@ -143,10 +142,10 @@ fn with_all_threads(call: impl FnOnce(Parallelism)) {
     call(Parallelism::None);
 }
 
-/// From so many tiles of rows on, the library copies its right operand into one piece; its own default is four times
-/// as many. Without the copy, columns that lie a power of two apart compete for a few sets of the cache: copying
-/// makes products of 1000 to 2048 rows and columns about a tenth faster. The setting holds for the whole process
-/// and changes no result.
+/// From this many tiles of rows on, the library copies its right operand into contiguous memory; by default it does so
+/// from four times as many. Without the copy, columns that lie a power of two apart compete for a few sets of the
+/// cache. The copy makes products of 1000 to 2048 rows and columns about a tenth faster. The setting holds for the
+/// whole process and changes no result.
 const TILES_WORTH_PACKING: usize = 32;
 
 fn gemm<T: Float>(
@@ -172,54 +171,41 @@ fn gemm<T: Float>(
         (rows, columns, a, b) = (columns, rows, b.transposed(), a.transposed());
         (row_stride, column_stride) = (column_stride, row_stride);
     }
-    // SAFETY: the library reads `a` at row * row_stride + column * column_stride for row < rows and
-    // column < depth, `b` likewise for (depth, columns), and writes `out`, or adds to it, at its own strides for
-    // (rows, columns). The assertions above hold the greatest of these positions inside the slices, which live
-    // throughout the call; a transposed product reads and writes at the same positions, as sizes and strides
-    // are exchanged together. `out` is borrowed mutably, so it overlaps neither input. The function pointer
-    // comes from the library's own detection of what this processor can execute.
-    unsafe {
+    let factor_of_out = if adds { T::one() } else { T::zero() };
+    let strides = |matrix: &Matrix<T>| (matrix.column_stride as isize, matrix.row_stride as isize);
+    let ((a_column_stride, a_row_stride), (b_column_stride, b_row_stride)) = (strides(&a), strides(&b));
+    // SAFETY: the library reads `a` at row * row_stride + column * column_stride for row < rows and column < depth, and
+    // `b` likewise for (depth, columns). It writes `out`, or adds to it, at its own strides for (rows, columns). The
+    // assertions above keep the greatest of these positions inside the slices, which live throughout the call. A
+    // transposed product reads and writes at the same positions, because sizes and strides are exchanged together.
+    // `out` is borrowed mutably, so it overlaps neither input. The function pointer comes from the library's own
+    // detection of what this processor can execute.
+    #[rustfmt::skip]
+    let () = unsafe {
         gemm(
-            rows,
-            columns,
-            depth,
-            out.as_mut_ptr(),
-            column_stride as isize,
-            row_stride as isize,
-            adds,
-            a.values.as_ptr(),
-            a.column_stride as isize,
-            a.row_stride as isize,
-            b.values.as_ptr(),
-            b.column_stride as isize,
-            b.row_stride as isize,
-            if adds { T::one() } else { T::zero() },
-            T::one(),
-            false,
-            false,
-            false,
-            threads,
+            rows, columns, depth, out.as_mut_ptr(), column_stride as isize, row_stride as isize, adds,
+            a.values.as_ptr(), a_column_stride, a_row_stride, b.values.as_ptr(), b_column_stride, b_row_stride,
+            factor_of_out, T::one(), false, false, false, threads,
         )
-    }
+    };
 }
 
 /// Whether the library computes out = a b faster as its transpose, out^T = b^T a^T.
 ///
-/// Its vectors run down the columns of the result. Computed as the transpose, a column is a row of `out` and is
-/// stored as a whole; otherwise it is scattered one value at a time. The left operand is read in columns too: unless
-/// these are contiguous, it is gathered one value at a time. And where the number of rows is no multiple of a
-/// vector, lanes stay empty. A value that is scattered or gathered costs about as much as a vector of
-/// multiplications.
+/// Its vectors run down the columns of the result. In the transpose, such a column is a row of `out` and is stored
+/// whole; otherwise it is scattered one value at a time. The left operand is read by columns too: unless they are
+/// contiguous, it is gathered one value at a time. And if the number of rows is not a multiple of a vector's length,
+/// lanes stay empty. To scatter or gather a value costs about as much as a vector of multiplications.
 fn is_quicker_transposed<T>([rows, depth, columns]: [usize; 3], a: &Matrix<T>, b: &Matrix<T>) -> bool {
     if depth <= 2 {
-        // The library neither gathers nor fills lanes here: it runs down each column, which must not be too short.
+        // Here the library runs down each column, which must not be too short. It neither gathers nor fills lanes.
         return columns >= rows.min(8);
     }
-    const LANES: usize = 16; // what a tile of the library is a multiple of, for f32
+    const TILE: usize = 16; // for f32, the library's tiles are multiples of this
     let work = |side: usize, other_side: usize, is_contiguous: bool| {
         let gathered = if is_contiguous { 0 } else { side * depth };
-        let empty_lanes = side.next_multiple_of(LANES) - side;
-        gathered + empty_lanes * other_side * depth / LANES
+        let empty_lanes = side.next_multiple_of(TILE) - side;
+        gathered + empty_lanes * other_side * depth / TILE
     };
     let scattered = rows * columns;
     work(columns, rows, b.column_stride == 1) <= work(rows, columns, a.row_stride == 1) + scattered
@@ -228,18 +214,6 @@ fn is_quicker_transposed<T>([rows, depth, columns]: [usize; 3], a: &Matrix<T>, b
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn strides_transpose_without_a_copy() {
-        let a = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]; // (2, 3), or (3, 2) transposed
-        let b = [1.0, -1.0, 2.0, 0.5]; // (2, 2)
-        let (mut plain, mut transposed) = ([0.0f64; 6], [0.0f64; 6]);
-        let columns = |values, row_stride, column_stride| Matrix { values, row_stride, column_stride };
-        matmul([3, 2, 2], columns(&a, 2, 1), columns(&b, 2, 1), &mut plain);
-        assert_eq!(plain, [5.0, 0.0, 11.0, -1.0, 17.0, -2.0]);
-        matmul([3, 2, 2], columns(&a, 1, 3), columns(&b, 1, 2), &mut transposed);
-        assert_eq!(transposed, [-3.0, 4.0, -3.0, 6.5, -3.0, 9.0]);
-    }
 
     /// Some numbers between -1 and 1.
     fn values<T: Float>(length: usize, seed: u32) -> Vec<T> {
@@ -251,8 +225,8 @@ mod tests {
         (0..length).map(|_| T::from_f64(next())).collect()
     }
 
-    /// Compares with the definition, for operands stored as they are and transposed: any order of a sum of
-    /// `depth` products is within `depth` roundings of the sum of their magnitudes.
+    /// Compares with the definition, for operands stored as they are and transposed. In any order, a sum of `depth`
+    /// products is off by at most `depth` roundings of the sum of their magnitudes.
     fn assert_products_are_right<T: Float>(sizes: [usize; 3]) {
         let [rows, depth, columns] = sizes;
         let (a, b, bias) =
@@ -329,7 +303,9 @@ mod tests {
     #[test]
     fn products_on_both_sides_of_each_threshold_are_right() {
         let (depth, columns) = (128, 256);
-        for rows in [2 * BLOCK, LARGE].map(|multiplications| multiplications / (depth * columns)) {
+        for rows in
+            [2 * MULTIPLICATIONS_IN_PART, LARGE].map(|multiplications| multiplications / (depth * columns))
+        {
             for rows in [rows - 1, rows, rows + 1] {
                 assert_products_are_right::<f32>([rows, depth, columns]);
                 assert_products_are_right::<f64>([rows, depth, columns]);

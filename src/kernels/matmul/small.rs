@@ -1,24 +1,24 @@
-//! Products with two small sizes, as linear models of a few features and classes have them.
+//! Products with two small sizes, as in linear models of a few features and classes.
 //!
-//! A library for large products first copies its operands into contiguous pieces. For a small product that is more
-//! work than the product itself. These loops are compiled for the two small sizes.
+//! A library for large products first copies its operands into contiguous memory. For a small product that is more
+//! work than the product itself. These loops are compiled for each pair of small sizes.
 
 use super::matrix::Matrix;
 use crate::float::Float;
 use std::array::from_fn;
 
-/// The largest small size.
-const FEW: usize = 4;
+/// No size beyond this is small.
+const LARGEST_SMALL: usize = 4;
 
-/// Longer sums are left to the library, which splits them.
+/// The library takes longer sums, because it splits them.
 const MOST_TERMS: usize = 1024;
 
 /// Whether [`small_product`] is quicker than the library for sizes (rows, depth, columns).
 pub(crate) fn is_small([rows, depth, columns]: [usize; 3]) -> bool {
     if depth < rows {
-        return depth.max(columns) <= FEW;
+        return depth.max(columns) <= LARGEST_SMALL;
     }
-    rows.max(columns) <= FEW && depth <= MOST_TERMS && (rows, columns) != (1, 1)
+    rows.max(columns) <= LARGEST_SMALL && depth <= MOST_TERMS && (rows, columns) != (1, 1)
 }
 
 /// `out = a b`, or `out += a b`, for sizes (rows, depth, columns), of which the last and one other are small.
@@ -66,7 +66,7 @@ fn rows_times_few<T: Float, const DEPTH: usize, const COLUMNS: usize>(
     }
 }
 
-/// A few rows times a few columns: the sum of one outer product after the other.
+/// A few rows times a few columns, as a sum of outer products.
 fn few_times_few<T: Float, const ROWS: usize, const COLUMNS: usize>(
     depth: usize,
     a: Matrix<T>,

@@ -4,102 +4,14 @@
 //! -ln p = log1p(others) - (x - m). Both parts are positive, so nothing cancels. Exponentials have the precision of the
 //! elements; what is made of them is computed in `f64`.
 
-use super::exponentials::{exponentials, exponentials_of, read, scale, scaled_exponentials};
+use super::exponentials::{exponentials, exponentials_of, read, scale, scaled_exponentials, shifted};
 use super::lanes::{Classes, Given, NONE, all, map, pieces, sums, sums_without, zip};
-use super::softmax::shifted;
+use super::targets::{ClassTargets, ProbabilityTargets, Smoothing, Upstream};
 use super::{Formula, Group, Inputs, Outputs, Rows, Summary, for_each_row};
 use crate::float::{Float, is_double};
 use crate::kernels::compensated::{Sum, two_sum};
-use crate::kernels::functions::unit;
+use crate::kernels::functions::exp_scale;
 use crate::kernels::simd::{MulAdd, array};
-
-/// How a target is spread over the classes: `target` stays where it is, every class gets `every`.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Smoothing {
-    /// 1 - e
-    pub target: f64,
-    /// What the rounding of 1 - e left out.
-    pub target_low: f64,
-    /// e / C
-    pub every: f64,
-    /// The sum of the weights of all classes.
-    pub total_weight: Sum,
-}
-
-impl Smoothing {
-    #[inline(always)]
-    fn is_none(self) -> bool {
-        self.every == 0.0
-    }
-
-    /// The loss of a row: (1 - e) of_target + e/C of_all.
-    #[inline(always)]
-    fn mixture<M: MulAdd>(self, of_target: f64, of_all: f64) -> f64 {
-        let mut sum = Sum::default();
-        sum.add_product::<M>(self.target, of_target);
-        sum.add_product::<M>(self.every, of_all);
-        sum.add(if of_target.is_finite() { self.target_low * of_target } else { 0.0 });
-        sum.total()
-    }
-}
-
-/// The classes of rows, and what counts how much.
-#[derive(Clone, Copy)]
-pub(crate) struct ClassTargets<'a, T> {
-    pub classes: &'a [i64],
-    /// The target of rows that do not count. No class is negative, so a negative one may stand for none.
-    pub ignored: i64,
-    pub weight: Option<&'a [T]>,
-    pub smoothing: Smoothing,
-}
-
-impl<T: Float> ClassTargets<'_, T> {
-    /// The classes of L rows; [`NONE`] where the target is ignored and where there is no row.
-    #[inline(always)]
-    fn classes<const L: usize>(&self, first: usize) -> Classes<T, L> {
-        let mut classes = [NONE; L];
-        for (class, &target) in classes.iter_mut().zip(&self.classes[first..]) {
-            *class = if target == self.ignored { NONE } else { target as usize };
-        }
-        Classes::new(classes)
-    }
-
-    /// The weights of these classes; where there is none, 0 if there are weights.
-    #[inline(always)]
-    fn weights<const L: usize>(&self, classes: &Classes<T, L>) -> [f64; L] {
-        let weight_of = |weight: &[T], class: usize| weight.get(class).map_or(0.0, |&weight| weight.to_f64());
-        self.weight.map_or([1.0; L], |weight| array(|row| weight_of(weight, classes.index[row])))
-    }
-}
-
-/// A probability for every class of every row, and the weights of the classes.
-#[derive(Clone, Copy)]
-pub(crate) struct ProbabilityTargets<'a, T> {
-    pub probabilities: &'a [T],
-    pub weight: &'a [T],
-    pub smoothing: Smoothing,
-}
-
-/// The gradients that arrive at the rows' losses: a common factor, and perhaps one a row.
-#[derive(Clone, Copy)]
-pub(crate) struct Upstream<'a, T> {
-    pub factor: f64,
-    pub of_rows: Option<&'a [T]>,
-}
-
-impl<T: Float> Upstream<'_, T> {
-    #[inline(always)]
-    fn of<const L: usize>(&self, first: usize) -> [f64; L] {
-        let mut factors = [self.factor; L];
-        if let Some(of_rows) = self.of_rows {
-            factors
-                .iter_mut()
-                .zip(&of_rows[first..])
-                .for_each(|(factor, &of_row)| *factor *= of_row.to_f64());
-        }
-        factors
-    }
-}
 
 /// -ln p as a sum of two numbers.
 #[inline(always)]
@@ -346,7 +258,7 @@ impl<T: Float> Formula<T> for ClassGradients<'_, T> {
             exponentials::<T, M, L>(x, &max, out);
             for (i, out) in out.iter_mut().enumerate() {
                 let (row, weight) = (i % L, weight.get(i).map_or(1.0, |&weight| weight.to_f64()));
-                let e = out.to_f64() / unit::<T>();
+                let e = out.to_f64() / exp_scale::<T>();
                 let of_others = every * total_weight.without(weight) + moved[row];
                 *out = gradient::<T, M>(upstream[row], e, others[row], every * weight, of_others);
             }
@@ -355,7 +267,7 @@ impl<T: Float> Formula<T> for ClassGradients<'_, T> {
             let (mut of_exponential, mut of_weight) = ([0.0; L], [0.0; L]);
             for row in 0..L {
                 let total = every * total_weight.total() + moved[row];
-                of_exponential[row] = upstream[row] * total / (1.0 + others[row]) / unit::<T>();
+                of_exponential[row] = upstream[row] * total / (1.0 + others[row]) / exp_scale::<T>();
                 of_weight[row] = -upstream[row] * every;
             }
             for piece in pieces::<L>(out.len()) {
@@ -428,7 +340,7 @@ impl<T: Float> Formula<T> for ProbabilityGradients<'_, T> {
         if is_double::<T>() {
             for (i, out) in out.iter_mut().enumerate() {
                 let (row, own) = (i % L, own([q[i].to_f64(), weight[i].to_f64()]));
-                let (e, of_others) = (out.to_f64() / unit::<T>(), totals.of(row).without(own));
+                let (e, of_others) = (out.to_f64() / exp_scale::<T>(), totals.of(row).without(own));
                 *out = gradient::<T, M>(upstream[row], e, others[row], own, of_others);
             }
             return;
@@ -441,7 +353,7 @@ impl<T: Float> Formula<T> for ProbabilityGradients<'_, T> {
             gradient::<T, M>(upstream[row], 1.0, others[row], own, of_others.of(row).total())
         });
         let of_exponential: [f64; L] =
-            array(|row| upstream[row] * totals.of(row).total() / (1.0 + others[row]) / unit::<T>());
+            array(|row| upstream[row] * totals.of(row).total() / (1.0 + others[row]) / exp_scale::<T>());
         let shares = out.as_chunks_mut::<L>().0.iter_mut().zip(q.as_chunks::<L>().0);
         for ((out, q), weight) in shares.zip(weight.as_chunks::<L>().0) {
             for row in 0..L {

@@ -5,12 +5,23 @@
 use super::Summary;
 use super::lanes::{Given, PIECE, all, greater, map_but, maxima};
 use crate::float::{Float, is_double};
-use crate::kernels::compensated::{Sum, add_term, sum_of};
+use crate::kernels::compensated::{Sum, add_term, sum_of, two_sum};
 use crate::kernels::functions::f32_arithmetic::{self, Shift, is_moderate};
-use crate::kernels::functions::{exp, exponential, log1p_of_positive, unit};
+use crate::kernels::functions::{exp, exp_scale, exponential, log1p_of_positive};
 use crate::kernels::simd::{MulAdd, array};
 
-/// `out = f(row, exp(x - max))` but for one element of each row, the exponentials in [`unit`]s; without an `x`, of what
+/// x - m in `f64`, and what its rounding left out.
+#[inline(always)]
+pub(super) fn shifted<T: Float>(x: T, max: T) -> (f64, f64) {
+    let (x, max) = (x.to_f64(), max.to_f64());
+    if !is_double::<T>() {
+        return (x - max, 0.0);
+    }
+    let (difference, error) = two_sum(x, -max);
+    (difference, if difference.abs() < f64::INFINITY { error } else { 0.0 })
+}
+
+/// `out = f(row, exp(x - max))` but for one element of each row, the exponentials in [`exp_scale`]s; without an `x`, of what
 /// `out` holds.
 #[inline(always)]
 fn map_exponentials<T: Float, M: MulAdd, const L: usize>(
@@ -35,7 +46,7 @@ fn map_exponentials<T: Float, M: MulAdd, const L: usize>(
     }
 }
 
-/// `out = exp(x - max)` in [`unit`]s.
+/// `out = exp(x - max)` times [`exp_scale`].
 #[inline(always)]
 pub(super) fn exponentials<T: Float, M: MulAdd, const L: usize>(
     x: Option<&[T]>,
@@ -50,11 +61,11 @@ pub(super) fn exponentials<T: Float, M: MulAdd, const L: usize>(
 pub(super) fn exponentials_of<T: Float, M: MulAdd, const L: usize>(x: [T; L], max: &[T; L]) -> [f64; L] {
     let mut exponential = x;
     exponentials::<T, M, L>(None, max, &mut exponential);
-    array(|row| exponential[row].to_f64() / unit::<T>())
+    array(|row| exponential[row].to_f64() / exp_scale::<T>())
 }
 
-/// Multiplies exponentials, which are in [`unit`]s, by the factor of their row, with one rounding; but for one of each
-/// row.
+/// Multiplies exponentials, which are scaled by [`exp_scale`], by the factor of their row, with one rounding; but for
+/// one of each row.
 #[inline(always)]
 pub(super) fn scale<T: Float, M: MulAdd, const L: usize>(
     out: &mut [T],
@@ -87,7 +98,8 @@ pub(super) fn scaled_exponentials<T: Float, M: MulAdd, const L: usize>(
     }
 }
 
-/// Writes the factors of exponentials that are in [`unit`]s as numbers of their type, and what that rounding left out.
+/// Writes the factors of exponentials that are scaled by [`exp_scale`] as numbers of their type, and what that
+/// rounding left out.
 ///
 /// False where a product by both would not be rounded once: a tiny factor has no digits for what was left out, and
 /// without the fused multiply-add there are two roundings, which would show in the sum of a row.
@@ -98,7 +110,7 @@ fn in_two_parts<T: Float, M: MulAdd, const L: usize>(
     low: &mut [T; L],
 ) -> bool {
     for row in 0..L {
-        let factor = factors[row] / unit::<T>();
+        let factor = factors[row] / exp_scale::<T>();
         high[row] = T::from_f64(factor);
         let rest = T::from_f64(factor - high[row].to_f64());
         low[row] = if high[row].is_finite() { rest } else { T::zero() };
@@ -107,8 +119,8 @@ fn in_two_parts<T: Float, M: MulAdd, const L: usize>(
     M::IS_FUSED && all(high, has_digits)
 }
 
-/// One exponential in [`unit`]s times any factor. Each takes half of the unit's powers of two back, so that neither
-/// loses digits.
+/// One exponential times [`exp_scale`] times any factor. Each takes half of the scale's powers of two back, so that
+/// neither loses digits.
 #[inline(always)]
 fn carefully_scaled<T: Float>(exponential: T, factor: f64) -> T {
     let half = if is_double::<T>() { 2f64.powi(-256) } else { 2f64.powi(-32) };
@@ -138,7 +150,7 @@ impl<T: Float, const L: usize> Read<T, L> {
     /// An exponential as a plain number.
     #[inline(always)]
     pub fn plain(&self, exponential: T) -> f64 {
-        exponential.to_f64() / (unit::<T>() * self.overshoot)
+        exponential.to_f64() / (exp_scale::<T>() * self.overshoot)
     }
 
     /// ln(1 + others)
@@ -152,9 +164,9 @@ impl<T: Float, const L: usize> Read<T, L> {
     }
 }
 
-/// Reads rows, and leaves `out = overshoot exp(x - m)` in [`unit`]s: the exponentials stay in the cache for whoever
-/// needs them next. For one row, `out` may also be a piece, shorter than the row; it then holds one piece after
-/// the other.
+/// Reads rows, and leaves `out = overshoot exp(x - m)` times [`exp_scale`]: the exponentials stay in the cache for
+/// whoever needs them next. For one row, `out` may also be a piece, shorter than the row; it then holds one piece
+/// after the other.
 #[inline(always)]
 pub(super) fn read<T: Float, M: MulAdd, const L: usize>(x: &[T], out: &mut [T]) -> Read<T, L> {
     if x.is_empty() {
@@ -169,17 +181,17 @@ pub(super) fn read<T: Float, M: MulAdd, const L: usize>(x: &[T], out: &mut [T]) 
     Read { max, others: others_of_block(out), overshoot: 1.0 }
 }
 
-/// The sums over each row of the exponentials without one maximum: those that are exactly 1 are counted, and one of them
-/// is left out.
+/// The sums over each row of the exponentials without one maximum: those that are exactly 1 are counted, and one of
+/// them is left out.
 #[inline(always)]
 fn others_of_block<T: Float, const L: usize>(exponentials: &[T]) -> [f64; L] {
-    let unit = T::from_f64(unit::<T>());
+    let scaled_one = T::from_f64(exp_scale::<T>());
     let (mut values, mut errors, mut maxima) = ([0.0; L], [0.0; L], [-T::one(); L]);
     for exponentials in exponentials.as_chunks::<L>().0 {
         // In two steps, because each has registers of its own: so many numbers of T, then of f64.
         let mut terms = *exponentials;
         for row in 0..L {
-            let is_maximum = exponentials[row] == unit;
+            let is_maximum = exponentials[row] == scaled_one;
             maxima[row] += if is_maximum { T::one() } else { T::zero() };
             terms[row] = if is_maximum { T::zero() } else { exponentials[row] };
         }
@@ -188,7 +200,7 @@ fn others_of_block<T: Float, const L: usize>(exponentials: &[T]) -> [f64; L] {
         }
     }
     for row in 0..L {
-        values[row] = maxima[row].to_f64() + (values[row] + errors[row]) / unit.to_f64();
+        values[row] = maxima[row].to_f64() + (values[row] + errors[row]) / scaled_one.to_f64();
     }
     values
 }
@@ -221,17 +233,17 @@ fn read_long_row<T: Float, M: MulAdd>(x: &[T], out: &mut [T]) -> Read<T, 1> {
             max = greater(max, maxima::<T, 1>(x)[0]);
         }
     }
-    let (mut of_maximum, mut overshoot) = (unit::<T>(), 1.0);
+    let (mut of_maximum, mut overshoot) = (exp_scale::<T>(), 1.0);
     if max != guess[0] {
         of_maximum *= exponentials_of::<T, M, 1>([max], &guess)[0];
         overshoot = exp::<f64, M>(max.to_f64() - guess[0].to_f64(), 0.0);
     }
-    let others = sum.without(of_maximum) / (unit::<T>() * overshoot);
+    let others = sum.without(of_maximum) / (exp_scale::<T>() * overshoot);
     if others >= SMALL && overshoot < MOST_OVERSHOOT {
         return Read { max: [max], others: [others], overshoot };
     }
     // Those that are exactly 1 are counted, and one of them is left out.
-    let is_maximum = |term: f64| term == unit::<T>();
+    let is_maximum = |term: f64| term == exp_scale::<T>();
     let (mut sum, mut maxima) = (Sum::default(), -1.0);
     for (piece, x) in x.chunks(PIECE).enumerate() {
         let out = &mut out[start_of(piece)..][..x.len()];
@@ -241,5 +253,5 @@ fn read_long_row<T: Float, M: MulAdd>(x: &[T], out: &mut [T]) -> Read<T, 1> {
         sum.add_sum(sum_of(out, |term| if is_maximum(term) { 0.0 } else { term }));
         maxima += sum_of(out, |term| if is_maximum(term) { 1.0 } else { 0.0 }).total();
     }
-    Read { max: [max], others: [maxima + sum.total() / unit::<T>()], overshoot: 1.0 }
+    Read { max: [max], others: [maxima + sum.total() / exp_scale::<T>()], overshoot: 1.0 }
 }

@@ -8,14 +8,14 @@
 
 use crate::float::Float;
 use crate::kernels::compensated::{Sum, add_term, sum_of, sum_over};
-use crate::kernels::parallel::LINES_IN_BLOCK;
+use crate::kernels::parallel::ROWS_IN_BLOCK;
 use crate::kernels::reduce::position;
 use crate::kernels::simd::array;
 use std::ops::Range;
 
 /// How many elements are processed at once: four registers of `f32` with AVX2, so many that one addition need not
 /// wait for the one before.
-pub(super) const LANES: usize = LINES_IN_BLOCK;
+pub(super) const LANES: usize = ROWS_IN_BLOCK;
 
 /// A long row is read in pieces of this many elements, which stay in the fastest cache from one loop to the next.
 pub(super) const PIECE: usize = 1024;
@@ -47,8 +47,9 @@ pub(super) fn map_but<T: Float, const L: usize>(
         }
         None => {
             for (c, out) in chunks.enumerate() {
-                for (row, out) in out.iter_mut().enumerate() {
-                    *out = Given::or(but, c, row, f(row, *out));
+                #[allow(clippy::needless_range_loop)] // by an iterator it takes 1.4 times as long
+                for row in 0..L {
+                    out[row] = Given::or(but, c, row, f(row, out[row]));
                 }
             }
         }

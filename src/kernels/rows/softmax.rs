@@ -20,24 +20,12 @@
 //! Reference: P. Blanchard, D. J. Higham, N. J. Higham, Accurately computing the log-sum-exp and softmax
 //! functions, IMA Journal of Numerical Analysis 41 (2021).
 
-use super::exponentials::{read, scale};
+use super::exponentials::{read, scale, shifted};
 use super::lanes::{Classes, Given, map, maxima, sums, sums_without, zip};
 use super::{Formula, Group, Inputs, Outputs, Rows, for_each_row};
 use crate::float::{Float, is_double};
-use crate::kernels::compensated::two_sum;
-use crate::kernels::functions::unit;
+use crate::kernels::functions::exp_scale;
 use crate::kernels::simd::{MulAdd, array};
-
-/// x - m in `f64`, and what its rounding left out.
-#[inline(always)]
-pub(super) fn shifted<T: Float>(x: T, max: T) -> (f64, f64) {
-    let (x, max) = (x.to_f64(), max.to_f64());
-    if !is_double::<T>() {
-        return (x - max, 0.0);
-    }
-    let (difference, error) = two_sum(x, -max);
-    (difference, if difference.abs() < f64::INFINITY { error } else { 0.0 })
-}
 
 /// `out = e / (1 + others)`
 #[derive(Clone, Copy)]
@@ -149,7 +137,7 @@ impl<T: Float> Formula<T> for LogSoftmaxGradient {
             let (mut sum, g) = (rests.of(row), of_likeliest[row].to_f64());
             let (rest, denominator) = (sum.total(), 1.0 + read.others[row]);
             sum.add(g);
-            factors[row] = sum.total() / denominator / (unit::<T>() * read.overshoot);
+            factors[row] = sum.total() / denominator / (exp_scale::<T>() * read.overshoot);
             values[row] = T::from_f64((g * read.others[row] - rest) / denominator);
         }
         let given = Given { classes: &likeliest, values: &values };

@@ -1,7 +1,7 @@
 //! A row has the same result wherever it lies and whatever is computed beside it.
 
-use super::cross_entropy::{self, ClassTargets, ProbabilityTargets, Smoothing, Upstream};
-use super::{Rows, Summary, softmax};
+use super::targets::{ClassTargets, ProbabilityTargets, Smoothing, Upstream};
+use super::{Rows, Summary, cross_entropy, softmax};
 use crate::float::Float;
 use crate::kernels::compensated::two_sum;
 

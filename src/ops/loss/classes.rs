@@ -4,7 +4,7 @@ use crate::autograd::grad_mode::is_grad_enabled;
 use crate::error::{Error, Result};
 use crate::float::Float;
 use crate::kernels::compensated::Sum;
-use crate::kernels::rows::cross_entropy::{ClassTargets, Smoothing};
+use crate::kernels::rows::targets::{ClassTargets, Smoothing};
 use crate::tensor::index::Indices;
 use crate::tensor::mask::Mask;
 use crate::tensor::model::Tensor;

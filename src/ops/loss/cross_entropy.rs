@@ -31,11 +31,12 @@ use crate::autograd::step::{Backward, Gradients, Step, StepContext};
 use crate::error::{Error, Result};
 use crate::float::{Float, compiled};
 use crate::kernels::compensated::two_sum;
-use crate::kernels::rows::cross_entropy::{self as kernels, ProbabilityTargets, Smoothing, Upstream};
+use crate::kernels::rows::cross_entropy as kernels;
+use crate::kernels::rows::targets::{ProbabilityTargets, Smoothing, Upstream};
 use crate::kernels::rows::{Rows, Summary};
 use crate::kernels::scratch::{try_filled, zeros};
 use crate::ops::loss::{Target, ToTarget};
-use crate::ops::softmax::{excess, rows_along};
+use crate::ops::softmax::{nll_gradient, rows_along};
 use crate::tensor::index::Indices;
 use crate::tensor::mask::Mask;
 use crate::tensor::model::Tensor;
@@ -452,7 +453,7 @@ fn plain_gradient<T: Float>(
     upstream: &Tensor<T>,
     dim: usize,
 ) -> Result<Tensor<T>> {
-    excess(logits, coefficients, dim)?.mul(&over_classes(upstream, logits.shape(), dim)?)
+    nll_gradient(logits, coefficients, dim)?.mul(&over_classes(upstream, logits.shape(), dim)?)
 }
 
 /// The positions' upstream gradients, ready to be broadcast over the classes.

@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::float::Float;
 use crate::kernels::elementwise::map;
 use crate::kernels::reduce::sum_of_wide;
-use crate::kernels::rows::cross_entropy::Upstream;
+use crate::kernels::rows::targets::Upstream;
 use crate::tensor::model::Tensor;
 use crate::tensor::shape::Shape;
 
