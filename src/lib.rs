@@ -102,9 +102,8 @@
 //!
 //! The thread that calls an operation shares large ones with helping threads. After its work, a helping thread looks
 //! for more for a millisecond before it sleeps, because waking up takes longer than many an operation. So during a
-//! training loop all processors can look busy, and a laptop gets warm, even where one thread does most of the work.
-//! A helping thread that finds nothing offers its processor to other programs at once, but not at a lower priority.
-//! Once the loop is over, nothing is spent.
+//! training loop each of them keeps a processor busy, even where one thread does most of the work. It offers the
+//! processor to other programs all along, but competes with them like any thread. Once the loop is over, it sleeps.
 //!
 //! To turn it off:
 //!
