@@ -66,7 +66,7 @@ pub(crate) fn share_out<I: ExactSizeIterator>(items: I, f: impl Fn(I::Item)) {
 /// The calling thread calls the helpers, unless it has done so already, and begins alone. As soon as a helper is idle,
 /// they share what is left, and the calling thread waits awake for the last to finish.
 ///
-/// Plain rayon takes 1.35 times as long for the step of a small perceptron; without the waiting awake it is 1.15 times.
+/// Plain rayon takes 1.35 times as long for the step of a small perceptron; without the waiting awake it is 1.2 times.
 /// Beginning alone matters where other programs need the processors: a helper may then have to wait for its turn, and
 /// sharing at once takes 16 times as long. `docs/benchmarks.md` has the measurements.
 #[cfg(feature = "rayon")]
