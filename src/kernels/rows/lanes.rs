@@ -88,8 +88,10 @@ pub(super) fn zip<T: Float, const L: usize>(
 /// One class of each row, or [`NONE`].
 #[derive(Clone, Copy)]
 pub(super) struct Classes<T, const L: usize> {
+    /// Where they are; not filled in by [`holding`](Classes::holding) for a block.
     pub index: [usize; L],
-    /// The same as numbers of the elements' type, which fill the same lanes; -1 for none. Rows of a block are short.
+    /// The same as floats, so that they are compared in the same lanes; -1 for none. Only blocks use them, whose rows have at
+    /// most 256 elements: so they are exact.
     number: [T; L],
 }
 
@@ -155,13 +157,13 @@ impl<T: Float, const L: usize> Given<'_, T, L> {
         }
     }
 
-    /// Writes the given elements, after all others.
+    /// Writes the given elements into a finished result, of a long row or of a block.
     #[inline(always)]
     pub fn put(self, out: &mut [T]) {
         map_but(None, out, Some(self), |_, x| x);
     }
 
-    /// Writes the given element of a long row, after all others.
+    /// Writes the given element of a long row; in a block [`or`](Given::or) has done that.
     #[inline(always)]
     fn write(given: Option<Self>, out: &mut [T]) {
         if let (1, Some(given)) = (L, given)
