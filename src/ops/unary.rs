@@ -267,7 +267,7 @@ impl<T: Float> Backward<T> for Clamp<T> {
     }
 }
 
-/// -1, 0 or 1 as a constant: its derivative is 0 wherever it has one. 0 for nan, as in PyTorch.
+/// The sign of x: -1, 0 or 1, and 0 for nan, as in PyTorch. It is a constant, because its derivative is 0.
 fn sign<T: Float>(x: &Tensor<T>) -> Result<Tensor<T>> {
     mapped(x, |x| if x == T::zero() || x.is_nan() { T::zero() } else { x.signum() })
 }
