@@ -93,10 +93,24 @@
 //!
 //! | feature | what it adds |
 //! |---|---|
-//! | `rayon` (default) | several threads: as many as there are processors, or as `RAYON_NUM_THREADS` says. A helping thread stays awake for a millisecond after its work, in case that more follows. The results are the same bits without it |
+//! | `rayon` (default) | several threads: as many as there are processors, or as `RAYON_NUM_THREADS` says; [what they cost](#threads). The results are the same bits without it |
 //! | `safetensors` | the module `io` |
 //! | `ndarray` | conversions from and to the arrays of the `ndarray` crate |
 //! | `serde` | tensors and the state of optimizers in any format of serde |
+//!
+//! # Threads
+//!
+//! The thread that calls an operation shares large ones with helping threads. After its work, a helping thread looks
+//! for more for a millisecond before it sleeps, because waking up takes longer than many an operation. So during a
+//! training loop all processors can look busy, and a laptop gets warm, even where one thread does most of the work.
+//! A helping thread that finds nothing offers its processor to other programs at once, but not at a lower priority.
+//! Once the loop is over, nothing is spent.
+//!
+//! To turn it off:
+//!
+//! * The environment variable `RAYON_NUM_THREADS=1`, or this crate without its default features: one thread.
+//! * A call inside of a pool of your own, `pool.install(|| train())`: the threads of that pool share the work, and
+//!   sleep when rayon lets them.
 //!
 //! # Conventions
 //!

@@ -74,7 +74,7 @@ fn product<T: Float>(sizes: [usize; 3], a: Matrix<T>, b: Matrix<T>, out: &mut [T
     let parts = (multiplications / MULTIPLICATIONS_IN_PART).min(MOST_PARTS);
     // A multiple of the library's tiles: only the last part may leave lanes of a vector empty.
     let rows_in_part = rows.div_ceil(parts).next_multiple_of(32);
-    share_out(out.chunks_mut(rows_in_part * columns).enumerate(), false, |(index, out)| {
+    share_out(out.chunks_mut(rows_in_part * columns).enumerate(), |(index, out)| {
         let a = a.rows_from(index * rows_in_part);
         library_product([out.len() / columns, depth, columns], a, b, out, adds, Parallelism::None);
     });

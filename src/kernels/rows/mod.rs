@@ -118,7 +118,7 @@ fn for_each_row<T: Float, F: Formula<T>>(
     let Outputs { out, kept, found } = outputs;
     if rows.inner > 1 {
         let columns = columns(rows, out, kept, found);
-        return share_out(columns.into_iter(), false, |columns| {
+        return share_out(columns.into_iter(), |columns| {
             dispatch(StridedChunk { formula, inputs, columns });
         });
     }
@@ -131,7 +131,7 @@ fn for_each_row<T: Float, F: Formula<T>>(
         let outputs = Outputs { out, kept, found: founds.next().unwrap_or_default() };
         Chunk { formula, size, rows: first..rows.count.min(first + together), inputs, outputs }
     });
-    share_out(chunks, false, dispatch);
+    share_out(chunks, dispatch);
 }
 
 /// Rows whose elements lie side by side.
