@@ -57,8 +57,8 @@ fn rest<T: Float>(exponential: f64, others: f64) -> f64 {
     if exponential == 1.0 { others } else { rest }
 }
 
-/// The gradient of one logit: g (p (A - a) - a (1 - p)). `e` is exp(x - m), so p = e / (1 + others); `a` is the coefficient of
-/// this class, `of_others` the sum A - a of those of the other classes.
+/// The gradient of one logit: g (p (A - a) - a (1 - p)). `e` is exp(x - m), so p = e / (1 + others); `a` is the
+/// coefficient of this class, `of_others` the sum A - a of those of the other classes.
 #[inline(always)]
 fn gradient<T: Float, M: MulAdd>(g: f64, e: f64, others: f64, a: f64, of_others: f64) -> T {
     T::from_f64(g * (difference::<M>((e, of_others), (a, rest::<T>(e, others))) / (1.0 + others)))
@@ -264,8 +264,8 @@ impl<T: Float> Formula<T> for ClassGradients<'_, T> {
                 *out = gradient::<T, M>(upstream[row], e, others[row], every * weight, of_others);
             }
         } else {
-            // p A - a in f64, which has digits enough for a result in f32. The target's class could still lose some: its
-            // gradient was computed above, and is written at the end.
+            // p A - a in f64, which has digits enough for a result in f32. The target's class could still lose
+            // some: its gradient was computed above, and is written at the end.
             let (mut of_exponential, mut of_weight) = ([0.0; L], [0.0; L]);
             for row in 0..L {
                 let total = every * total_weight.total() + on_target[row];

@@ -21,8 +21,8 @@ pub(super) fn shifted<T: Float>(x: T, max: T) -> (f64, f64) {
     (difference, if difference.abs() < f64::INFINITY { error } else { 0.0 })
 }
 
-/// `out = f(row, exp(x - max))` but for one element of each row, the exponentials times [`exp_scale`]; without an `x`, of
-/// what `out` holds.
+/// `out = f(row, exp(x - max))` but for one element of each row, the exponentials times [`exp_scale`]; without an
+/// `x`, of what `out` holds.
 #[inline(always)]
 fn map_exponentials<T: Float, M: MulAdd, const L: usize>(
     x: Option<&[T]>,
@@ -212,10 +212,10 @@ const SMALL: f64 = 1.0 / 4096.0;
 /// exponentials of f32 wrap around.
 const MOST_OVERSHOOT: f64 = 1e9;
 
-/// To find the maximum m first takes one more pass over the row. So for f32 of moderate size a guess is subtracted, the
-/// maximum of the first piece: 1.1 to 1.4 times as fast for 32,000 elements. The exponentials are then too large by the
-/// factor exp(m - guess), the overshoot, which callers divide out. Where that is too much, or the others are so few that
-/// they lost digits, the row is read again. For f64 and for large numbers m is found first.
+/// To find the maximum m first takes one more pass over the row. So for f32 of moderate size a guess is subtracted,
+/// the maximum of the first piece: 1.1 to 1.4 times as fast for 32,000 elements. The exponentials are then too
+/// large by the factor exp(m - guess), the overshoot, which callers divide out. Where that is too much, or the
+/// others are so few that they lost digits, the row is read again. For f64 and for large numbers m is found first.
 #[inline(always)]
 fn read_long_row<T: Float, M: MulAdd>(x: &[T], out: &mut [T]) -> Read<T, 1> {
     let is_whole = out.len() == x.len();

@@ -56,8 +56,8 @@ impl<T: Float> ClassTargets<'_, T> {
         Classes::new(classes)
     }
 
-    /// The weight of each row's class. Without class weights it is 1 in every row; with them, a row without a class has the
-    /// weight 0.
+    /// The weight of each row's class. Without class weights it is 1 in every row; with them, a row without a class
+    /// has the weight 0.
     #[inline(always)]
     pub(super) fn weights<const L: usize>(&self, classes: &Classes<T, L>) -> [f64; L] {
         let weight_of = |weight: &[T], class: usize| weight.get(class).map_or(0.0, |&weight| weight.to_f64());
