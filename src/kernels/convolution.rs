@@ -9,6 +9,7 @@
 //! element k of window o  =  position o * stride + k * dilation - padding of the image
 //! ```
 
+use super::copies::strided::copy_strided;
 use super::elementwise::add_assign;
 use super::parallel::{for_each_chunk, rows_in_chunk};
 use crate::float::Float;
@@ -143,14 +144,6 @@ pub(crate) fn fold<T: Float>(columns: &[T], windows: &Windows, out: &mut [T]) {
             }
         }
     });
-}
-
-/// `out[i] = x[i * stride]`
-fn copy_strided<T: Copy>(x: &[T], stride: usize, out: &mut [T]) {
-    match stride {
-        1 => out.copy_from_slice(&x[..out.len()]),
-        _ => out.iter_mut().zip(x.iter().step_by(stride)).for_each(|(out, &x)| *out = x),
-    }
 }
 
 /// `out[i * stride] += x[i]`

@@ -194,13 +194,13 @@ rules! {
     };
     Pow, "y = aᵇ": |step, grad| {
         let (a, b) = (step.input(0)?, step.input(1)?);
-        // b a^(b-1), where b = 0 is no reason to divide by a = 0 (or to look at a nan)
+        // b a^(b-1); it is 0 for b = 0, even if a is 0 or nan
         let irrelevant = b.eq(0.0)?.and(&a.abs()?.gt(0.0)?.not())?;
         let base = without(&irrelevant, a)?;
         grad.mul(&b.mul(&base.pow(&b.sub(1.0)?)?)?)
     }, {
         let (a, b) = (step.input(0)?, step.input(1)?);
-        // a^b ln a, where a^b = 0 wins over ln a = -inf
+        // a^b ln a; it is 0 for a^b = 0, even if ln a is -inf
         let irrelevant = a.eq(0.0)?.and(&b.ge(0.0)?)?;
         let slope = step.output()?.mul(&without(&irrelevant, a)?.log()?)?;
         grad.mul(&slope)
@@ -217,13 +217,13 @@ rules! {
     };
 }
 
-/// 1 where the mask holds. Masking the slope afterwards would do for the value, but not for its own
-/// derivative: the gradient of what was masked is 0, and 0 times an infinite slope is nan.
+/// x, but 1 where the mask holds. To mask the derivative afterwards would give the same value, but not the same second
+/// derivative: there the masked part has the gradient 0, and 0 times an infinite slope is nan.
 fn without<T: Float>(mask: &Mask, x: &Tensor<T>) -> Result<Tensor<T>> {
     if mask.any() { Tensor::from_parts(().into(), vec![T::one()]).where_cond(mask, x) } else { Ok(x.clone()) }
 }
 
-/// What of the gradient of max(own, other) belongs to `own`: all, half, or nothing.
+/// The part of the gradient of max(own, other) that belongs to `own`: all, half, or nothing.
 fn share<T: Float>(grad: &Tensor<T>, own: &Tensor<T>, other: &Tensor<T>) -> Result<Tensor<T>> {
     let halved = grad.mul(0.5)?.where_cond(&own.eq(other)?, grad)?;
     halved.masked_fill(&own.lt(other)?, 0.0)

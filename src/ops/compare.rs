@@ -52,7 +52,7 @@ fn compare<T: Float>(
     Ok(Mask::from_parts(shape, values))
 }
 
-/// Where `holds` holds.
+/// The mask of the places at which `holds` returns true.
 pub(super) fn mask_of<T: Float>(x: &Tensor<T>, holds: impl Fn(T) -> bool + Copy + Sync) -> Result<Mask> {
     let mut values = all_false(x.len())?;
     map(x.as_slice(), &mut values, holds);
@@ -63,7 +63,7 @@ impl<T: Float> Tensor<T> {
     /// This tensor's elements where the condition holds, the other's elsewhere; all three shapes
     /// broadcast (PyTorch's `torch.where(condition, self, other)`).
     ///
-    /// The gradient goes to the operand that was chosen; the other gets 0, whatever arrives.
+    /// The gradient goes to the operand that was chosen. The other gets 0, even where the gradient is infinite or nan.
     ///
     /// # Errors
     /// [`Error::Broadcast`], [`Error::TooLarge`], [`Error::OutOfMemory`].
@@ -94,7 +94,7 @@ compiled! { impl Tensor<T>:
 
     /// The elements, with `value` where the mask holds; the mask broadcasts to this tensor's shape.
     ///
-    /// The gradient is 0 where the mask holds, whatever arrives.
+    /// The gradient is 0 where the mask holds, even if an infinity or a nan arrives there.
     ///
     /// # Errors
     /// [`Error::Broadcast`] if the shapes do not broadcast, [`Error::Shape`] if the mask is larger

@@ -182,7 +182,7 @@ impl Geometry {
         let width = [width, kernel.width, stride.width, padding.width, dilation.width];
         let (height, width) = (axis(op, "height", height)?, axis(op, "width", width)?);
         let windows = Windows { images, channels, height, width };
-        // No product of sizes overflows below: these are all of them.
+        // All products of sizes below are parts of this one, so none overflows.
         let columns = [channels, kernel.height, kernel.width, images, height.output, width.output];
         Shape::from(columns).checked_elements(op)?;
         let geometry = Geometry { windows, groups, outputs };
@@ -205,7 +205,7 @@ impl Geometry {
         Shape::from([self.outputs, channels / self.groups, height.kernel, width.kernel])
     }
 
-    /// The weight as a matrix a group: (groups, outputs of one, elements of its windows).
+    /// The weight, as one matrix per group: (groups, outputs of one, elements of its windows).
     fn weight_matrices(&self) -> [usize; 3] {
         [self.groups, self.outputs / self.groups, self.windows.rows() / self.groups]
     }
@@ -346,7 +346,7 @@ fn unfold<T: Float>(input: &Tensor<T>, geometry: &Geometry) -> Result<Tensor<T>>
     Ok(Step::new(Unfold { geometry: *geometry }).input(input).record(columns))
 }
 
-/// Every column added to where its window lies in the input.
+/// Adds every column to the place of its window in the input.
 fn fold<T: Float>(columns: &Tensor<T>, geometry: &Geometry) -> Result<Tensor<T>> {
     let windows = geometry.windows;
     let input =

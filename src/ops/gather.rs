@@ -24,7 +24,7 @@ impl<T: Float> Tensor<T> {
     /// # Ok::<(), tapegrad::Error>(())
     /// ```
     ///
-    /// The gradient is added to the places that were picked; one picked twice gets both.
+    /// The gradient is added to the elements that were picked. One that is picked twice gets the sum of both.
     ///
     /// # Errors
     /// [`Error::Dim`]; [`Error::OutOfRange`] for an index outside the dim, negative ones too;
@@ -36,7 +36,7 @@ impl<T: Float> Tensor<T> {
 
     /// This tensor with the elements of `source` added at the positions that the index names along
     /// `dim`: for a matrix and dim 1, `y[i][index[i][j]] += source[i][j]`. The index has the source's
-    /// shape or is smaller; positions named twice get both.
+    /// shape or is smaller; to a position that is named twice, both are added.
     ///
     /// # Errors
     /// As [`gather`](Tensor::gather), and [`Error::Shape`] if the index is larger than the source.
@@ -47,7 +47,7 @@ impl<T: Float> Tensor<T> {
 
     /// The entries along `dim` that a one-dim index names, in its order: the rows of an embedding.
     ///
-    /// The gradient is added to the entries that were taken; one taken twice gets both.
+    /// The gradient is added to the entries that were taken. One that is taken twice gets the sum of both.
     ///
     /// # Errors
     /// [`Error::Dim`]; [`Error::OutOfRange`], for negative indices too; [`Error::Shape`] for an
@@ -185,8 +185,8 @@ compiled! {
     }
 }
 
-/// Checks an index against the tensor that it picks from. None if the index is empty, whatever its
-/// rank (as in PyTorch).
+/// Checks an index against the tensor that it picks from. Returns none for an empty index, whatever its rank (as in
+/// PyTorch).
 fn walk(op: &'static str, shape: &Shape, dim: usize, index: &Indices) -> Result<Option<Walk>> {
     if index.is_empty() {
         return Ok(None);

@@ -132,7 +132,7 @@ compiled! { impl Tensor<T>:
     ) -> Result<Self> {
         let split = self.shape().split_at_dim(dim);
         let value = Tensor::compute(shape, |out| {
-            // Without rows there is nothing to start from.
+            // Without rows, `start` may lie beyond the elements.
             let x = self.as_slice().get(start * split.inner..).unwrap_or_default();
             strided_copy(x, &[split.size * split.inner, 1], &[split.outer, length * split.inner], out);
         })?;

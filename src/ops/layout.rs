@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 
 impl<T: Float> Tensor<T> {
     /// The same elements in row-major order, in another shape of as many elements; shares the
-    /// memory. One size may be -1, and is then whatever is left: `x.reshape([2, -1])`.
+    /// memory. One size may be -1, and then follows from the others: `x.reshape([2, -1])`.
     ///
     /// # Errors
     /// [`Error::Length`] if the sizes do not fit, [`Error::Argument`] for two sizes of -1 or another
@@ -55,7 +55,7 @@ compiled! { impl Tensor<T>:
     /// The elements in one dim.
     ///
     /// # Errors
-    /// None today; as all named methods it returns a `Result`.
+    /// None today. It returns a `Result` because all named methods do.
     pub fn flatten(&self) -> Result<Self> {
         Ok(self.viewed(self.len().into(), "Flatten"))
     }
@@ -210,7 +210,7 @@ impl<T: Float> Backward<T> for BroadcastTo {
     }
 }
 
-/// The shape that sizes with at most one -1 stand for.
+/// The shape that these sizes stand for, at most one of which is -1.
 fn inferred_shape(op: &'static str, elements: usize, sizes: &[isize]) -> Result<Shape> {
     let misfit = || Error::Length { op, length: elements, shape: sizes.to_vec() };
     let argument =

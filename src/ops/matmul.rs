@@ -195,7 +195,7 @@ fn multiply<T: Float>(
         b_batch.broadcast_strides(&batch).iter().map(|stride| stride * depth * columns).collect();
     let value = Tensor::compute(shape, |out| {
         if out.is_empty() {
-            return; // a batch may be long without any products
+            return; // even if the batch has many, empty, products
         }
         let mut products = out.chunks_exact_mut((rows * columns).max(1));
         for_each_row(&batch, [&a_strides, &b_strides], |count, starts, strides| {

@@ -133,10 +133,10 @@ fn windows(input: &Shape, MaxPool2dOptions { kernel, stride, padding }: MaxPool2
     Ok(Windows { images, channels, height, width })
 }
 
-/// The gradient of every window is added to its largest element, which is a constant of the derivative.
+/// The gradient of every window is added to its largest element. The position of that element counts as a constant.
 struct MaxPool2d {
     windows: Windows,
-    /// Of (images and channels, windows): the largest element in its plane.
+    /// The position in its plane of the largest element of each window, as (images and channels, windows).
     positions: Indices,
 }
 

@@ -33,8 +33,8 @@ impl<T: Float> Tensor<T> {
     /// unbiased (PyTorch's default), 0 the mean squared deviation. Where nothing is left to divide by,
     /// the result is inf or nan.
     ///
-    /// Two passes: the mean first, its rounding error included, then the deviations. The derivative is
-    /// 2 (x - mean)/(n - correction), as in PyTorch even where n - correction is negative.
+    /// There are two passes: first for the mean, with its rounding error, then for the deviations. The derivative is
+    /// 2 (x - mean)/(n - correction); as in PyTorch, even if n - correction is negative.
     ///
     /// # Errors
     /// [`Error::Dim`], [`Error::OutOfMemory`].
@@ -286,7 +286,7 @@ fn positions<T: Float>(
 }
 
 fn check_not_empty(op: &'static str, shape: &Shape, dims: &ResolvedDims) -> Result<()> {
-    // An empty result needs no values; reducing all dims always gives one.
+    // An empty result needs no elements. A result over all dims is never empty.
     if dims.count(shape) == 0 && dims.reduced(shape).elements() > 0 {
         return Err(Error::EmptyReduction { op, shape: shape.to_vec(), dims: dims.dims.to_vec() });
     }
@@ -304,7 +304,7 @@ fn one_dim(op: &'static str, shape: &Shape, dims: &ResolvedDims) -> Result<usize
     }
 }
 
-/// Deviations from the mean. The mean of the rounded deviations is what the rounded mean was off by.
+/// Deviations from the mean. Their own mean is the rounding error of the first mean; it is subtracted too.
 fn centred<T: Float>(x: &Tensor<T>, dims: &ResolvedDims) -> Result<Tensor<T>> {
     let deviations = x.sub(&x.mean(keepdim(dims))?)?;
     deviations.sub(&deviations.mean(keepdim(dims))?)

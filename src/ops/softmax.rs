@@ -20,8 +20,7 @@ use smallvec::SmallVec;
 compiled! { impl Tensor<T>:
     /// exp(x) / sum(exp(x)) along a dim: positive numbers that sum to 1.
     ///
-    /// The result is nan along a line that holds nan or +inf, or only -inf; a single -inf has the
-    /// probability 0.
+    /// A row that holds nan or +inf, or only -inf, becomes nan. Beside finite elements, -inf has the probability 0.
     ///
     /// # Errors
     /// [`Error::Dim`](crate::Error::Dim),
@@ -41,8 +40,8 @@ compiled! { impl Tensor<T>:
     pub fn log_softmax(&self, dim: isize) -> Result<Self> {
         let dim = self.shape().dim_of("log_softmax", dim)?;
         let value = by_rows(dim, [self], |[x], rows, out| kernels::log_softmax(x, rows, out))?;
-        // The rule recomputes the probabilities from x: the rounding of a log-probability of -80 is 40
-        // ulp in the probability.
+        // The rule computes the probabilities from x again: the exponential of a log-probability that was rounded
+        // at -80 would be 40 ulp off.
         Ok(Step::new(LogSoftmax { dim }).saved_input(self).record(value))
     }
 }
@@ -68,17 +67,17 @@ compiled! { impl Tensor<T>:
         Ok(Step::new(LogSumExp { dims }).saved_input(self).saving_output().record(value))
     }
 
-    /// Softmax over several dims at once, which are brought together at the end.
+    /// Softmax over several dims at once: they are moved behind the others, and seen as one.
     fn softmax_over(&self, dims: &ResolvedDims) -> Result<Self> {
         if let [dim] = dims.dims[..] {
             return self.softmax(dim as isize);
         }
         let permuted = self.with_dims_last(&dims.dims)?;
-        let lines = permuted.reshape([dims.reduced(self.shape()).elements(), dims.count(self.shape())])?;
-        lines.softmax(1)?.reshape(permuted.shape())?.with_dims_back(&dims.dims)
+        let rows = permuted.reshape([dims.reduced(self.shape()).elements(), dims.count(self.shape())])?;
+        rows.softmax(1)?.reshape(permuted.shape())?.with_dims_back(&dims.dims)
     }
 
-    /// The tensor with some dims behind the others: their elements lie side by side.
+    /// The tensor with some dims behind the others, so that their elements lie side by side.
     pub(super) fn with_dims_last(&self, dims: &[usize]) -> Result<Self> {
         if self.are_last(dims) { Ok(self.clone()) } else { self.permute(&dims_last(self.rank(), dims)) }
     }
@@ -123,8 +122,8 @@ fn dims_last(rank: usize, dims: &[usize]) -> SmallVec<[isize; 4]> {
     kept.chain(dims.iter().copied()).map(|dim| dim as isize).collect()
 }
 
-/// The rows along `dim` as a kernel visits them, and the dim that has to be last for that: the one that is last
-/// already, where rows can be processed as they lie; otherwise `dim` itself.
+/// The rows along `dim` as a kernel visits them, and the dim that must be the last one for this. It is the last one
+/// already if the rows can be processed where they lie; otherwise it is `dim`.
 pub(super) fn rows_along(shape: &Shape, dim: usize) -> (Rows, usize) {
     let Split { outer, size, inner } = shape.split_at_dim(dim);
     let rows = Rows { count: outer * inner, size, inner };
@@ -165,7 +164,7 @@ impl<T: Float> Backward<T> for Softmax {
             return Ok(grad.mul(p)?.into());
         }
         if step.is_recording() {
-            // A constant in g changes nothing; see the kernel for why the likeliest one's is taken away.
+            // A constant that is subtracted from g changes nothing. The kernel says why it is that of the likeliest.
             let dim = self.dim as isize;
             let reference = grad.gather(dim, p.argmax(keepdim(dim))?)?;
             let grad = grad.sub(&reference)?;
@@ -219,8 +218,8 @@ impl<T: Float> Backward<T> for LogSumExp {
         let mut p = x.softmax_over(&self.dims)?;
         let infinite = step.output()?.reshape(&kept)?.eq(f64::INFINITY)?;
         if infinite.any() {
-            // Beside an infinite element the finite ones count for nothing; its own share is inf - inf
-            // and stays nan. A line with a nan has the value nan and is not meant here.
+            // Beside an infinite element, the finite ones have no share. Its own share is inf - inf and stays nan.
+            // A row with a nan has the value nan, and is left as it is.
             p = p.masked_fill(&x.lt(f64::INFINITY)?.and(&infinite)?, 0.0)?;
         }
         Ok(p.mul(&grad.reshape(&kept)?)?.into())

@@ -55,8 +55,8 @@ macro_rules! rules {
 
 rules! {
     Neg, "y = −x": |_step, grad| grad.neg()?;
-    Exp, "y = eˣ": |step, grad| grad.mul(step.output()?)?;
-    Expm1, "y = eˣ − 1": |step, grad| grad.mul(&step.output()?.add(1.0)?)?;
+    Exp, "y = e^x": |step, grad| grad.mul(step.output()?)?;
+    Expm1, "y = e^x − 1": |step, grad| grad.mul(&step.output()?.add(1.0)?)?;
     Log, "y = ln x": |step, grad| grad.div(step.input(0)?)?;
     Log1p, "y = ln(1 + x)": |step, grad| grad.div(&step.input(0)?.add(1.0)?)?;
     Sqrt, "y = √x": |step, grad| grad.div(&step.output()?.mul(2.0)?)?;
@@ -80,7 +80,7 @@ rules! {
             zipped("sigmoid", &grad, y, |grad, y| grad * (T::one() - y) * y)?
         }
     };
-    Softplus, "y = ln(1 + eˣ)": |step, grad| {
+    Softplus, "y = ln(1 + e^x)": |step, grad| {
         let x = step.input(0)?;
         grad.where_cond(&x.gt(SOFTPLUS_THRESHOLD)?, &grad.mul(&x.sigmoid()?)?)?
     };
@@ -267,7 +267,7 @@ impl<T: Float> Backward<T> for Clamp<T> {
     }
 }
 
-/// -1, 0 or 1 as a constant: its derivative is 0 wherever it has one. 0 for nan, as in PyTorch.
+/// The sign of x: -1, 0 or 1, and 0 for nan, as in PyTorch. It is a constant, because its derivative is 0.
 fn sign<T: Float>(x: &Tensor<T>) -> Result<Tensor<T>> {
     mapped(x, |x| if x == T::zero() || x.is_nan() { T::zero() } else { x.signum() })
 }

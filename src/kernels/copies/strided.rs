@@ -105,11 +105,16 @@ pub(crate) fn broadcast_copy<E: Copy + Send + Sync>(
     sizes: &[usize],
     out: &mut [E],
 ) {
-    for_each_row_of(sizes, [strides], out, |out, [start], [stride]| match stride {
-        0 => out.fill(x[start]),
-        1 => out.copy_from_slice(&x[start..start + out.len()]),
-        _ => out.iter_mut().zip(x[start..].iter().step_by(stride)).for_each(|(out, &x)| *out = x),
-    });
+    for_each_row_of(sizes, [strides], out, |out, [start], [stride]| copy_strided(&x[start..], stride, out));
+}
+
+/// `out[i] = x[i * stride]` for a row that is not empty.
+pub(crate) fn copy_strided<E: Copy>(x: &[E], stride: usize, out: &mut [E]) {
+    match stride {
+        0 => out.fill(x[0]),
+        1 => out.copy_from_slice(&x[..out.len()]),
+        _ => out.iter_mut().zip(x.iter().step_by(stride)).for_each(|(out, &x)| *out = x),
+    }
 }
 
 /// Copies a strided view (a permutation or a broadcast) into row-major order.

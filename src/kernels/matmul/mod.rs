@@ -268,23 +268,13 @@ mod tests {
 
     #[test]
     fn products_of_all_proportions_are_right() {
-        for sizes in [
-            [1, 1, 1],
-            [1, 70, 1],
-            [1, 33, 40],
-            [40, 33, 1],
-            [100, 2, 3],
-            [3, 100, 2],
-            [2, 1, 90],
-            [7, 13, 17], // fewer than a vector holds
-            [8, 8, 8],
-            [16, 40, 4],
-            [16, 16, 16],
-            [10, 90, 70], // few rows and a large right operand
-            [70, 90, 10],
-            [65, 5, 66],
-            [48, 1_100, 24], // several steps along the depth
-        ] {
+        // Among them: fewer than a vector holds, few rows and a large right operand, several steps along the depth.
+        #[rustfmt::skip]
+        let all = [
+            [1, 1, 1], [1, 70, 1], [1, 33, 40], [40, 33, 1], [100, 2, 3], [3, 100, 2], [2, 1, 90], [7, 13, 17],
+            [8, 8, 8], [16, 40, 4], [16, 16, 16], [10, 90, 70], [70, 90, 10], [65, 5, 66], [48, 1_100, 24],
+        ];
+        for sizes in all {
             assert_products_are_right::<f32>(sizes);
             assert_products_are_right::<f64>(sizes);
         }

@@ -1,7 +1,7 @@
 //! Losses and gradients of cross entropy, row by row; the formulas are derived in `ops::loss::cross_entropy`.
 //!
 //! With the maximum m of a row and the sum `others` of its other exponentials ([`super::softmax`]),
-//! -ln p = log1p(others) - (x - m). Both parts are positive, so nothing cancels. Exponentials have the precision of the
+//! -ln p = log1p(others) + (m - x). Neither part is negative, so nothing cancels. Exponentials have the precision of the
 //! elements; what is made of them is computed in `f64`.
 
 use super::exponentials::{exponentials, exponentials_of, read, scale, scaled_exponentials, shifted};
@@ -57,7 +57,8 @@ fn rest<T: Float>(exponential: f64, others: f64) -> f64 {
     if exponential == 1.0 { others } else { rest }
 }
 
-/// g (p (A - a) - a (1 - p)) for a class with the exponential e, the coefficient a, and those A - a of the others.
+/// The gradient of one logit: g (p (A - a) - a (1 - p)). `e` is exp(x - m), so p = e / (1 + others); `a` is the
+/// coefficient of this class, `of_others` the sum A - a of those of the other classes.
 #[inline(always)]
 fn gradient<T: Float, M: MulAdd>(g: f64, e: f64, others: f64, a: f64, of_others: f64) -> T {
     T::from_f64(g * (difference::<M>((e, of_others), (a, rest::<T>(e, others))) / (1.0 + others)))
@@ -244,13 +245,13 @@ impl<T: Float> Formula<T> for ClassGradients<'_, T> {
             scaled_exponentials::<T, M, L>(x, &max, &factors, out, Some(given));
             return clear_ignored(out, &classes);
         }
-        let Smoothing { target: on_target, every, total_weight, .. } = self.targets.smoothing;
+        let Smoothing { target: kept, every, total_weight, .. } = self.targets.smoothing;
         let (upstream, weights): ([f64; L], [f64; L]) =
             (self.upstream.of(first), self.targets.weights(&classes));
-        let moved: [f64; L] = array(|row| on_target * weights[row]);
+        let on_target: [f64; L] = array(|row| kept * weights[row]);
         let values = array(|row| {
             let (own, of_others) =
-                (every * weights[row] + moved[row], every * total_weight.without(weights[row]));
+                (every * weights[row] + on_target[row], every * total_weight.without(weights[row]));
             gradient::<T, M>(upstream[row], e[row], others[row], own, of_others)
         });
         let given = Given { classes: &classes, values: &values };
@@ -259,14 +260,15 @@ impl<T: Float> Formula<T> for ClassGradients<'_, T> {
             for (i, out) in out.iter_mut().enumerate() {
                 let (row, weight) = (i % L, weight.get(i).map_or(1.0, |&weight| weight.to_f64()));
                 let e = out.to_f64() / exp_scale::<T>();
-                let of_others = every * total_weight.without(weight) + moved[row];
+                let of_others = every * total_weight.without(weight) + on_target[row];
                 *out = gradient::<T, M>(upstream[row], e, others[row], every * weight, of_others);
             }
         } else {
-            // p A - a: for f32, whose digits f64 has twice, that is enough.
+            // p A - a in f64, which has digits enough for a result in f32. The target's class could still lose
+            // some: its gradient was computed above, and is written at the end.
             let (mut of_exponential, mut of_weight) = ([0.0; L], [0.0; L]);
             for row in 0..L {
-                let total = every * total_weight.total() + moved[row];
+                let total = every * total_weight.total() + on_target[row];
                 of_exponential[row] = upstream[row] * total / (1.0 + others[row]) / exp_scale::<T>();
                 of_weight[row] = -upstream[row] * every;
             }
@@ -398,7 +400,7 @@ pub(crate) fn class_gradients<T: Float>(
     for_each_row(ClassGradients { targets, upstream, summaries }, rows, inputs, outputs);
 }
 
-/// The loss of each row, and the gradients without smoothing, from one pass over the logits.
+/// The loss of each row, and the gradients without smoothing, from the same exponentials.
 pub(crate) fn class_losses_and_gradients<T: Float>(
     x: &[T],
     rows: Rows,

@@ -21,8 +21,8 @@ pub(super) fn shifted<T: Float>(x: T, max: T) -> (f64, f64) {
     (difference, if difference.abs() < f64::INFINITY { error } else { 0.0 })
 }
 
-/// `out = f(row, exp(x - max))` but for one element of each row, the exponentials in [`exp_scale`]s; without an `x`, of what
-/// `out` holds.
+/// `out = f(row, exp(x - max))` but for one element of each row, the exponentials times [`exp_scale`]; without an
+/// `x`, of what `out` holds.
 #[inline(always)]
 fn map_exponentials<T: Float, M: MulAdd, const L: usize>(
     x: Option<&[T]>,
@@ -131,8 +131,8 @@ fn carefully_scaled<T: Float>(exponential: T, factor: f64) -> T {
 pub(super) struct Read<T, const L: usize> {
     /// The maximum m of what is not nan; -inf for an empty row.
     pub max: [T; L],
-    /// The sum of exp(x - m) over all elements but one maximum; nan if there is a nan, or if the maximum is not
-    /// finite.
+    /// The sum of exp(x - m) over all elements but one maximum; nan if there is a nan, or if an element is the
+    /// maximum and not finite.
     pub others: [f64; L],
     /// How many times too large the exponentials of a long row are ([`read_long_row`]); 1 for a block.
     pub overshoot: f64,
@@ -208,13 +208,14 @@ fn others_of_block<T: Float, const L: usize>(exponentials: &[T]) -> [f64; L] {
 /// Below this, the sum of the others has lost digits to the 1 of the maximum, and is taken again without it.
 const SMALL: f64 = 1.0 / 4096.0;
 
-/// Beyond this overshoot the exponentials of f32 wrap around, and the row is read again with its true maximum.
+/// From this overshoot on the row is read again with its true maximum. It is far below e^43, from where on the
+/// exponentials of f32 wrap around.
 const MOST_OVERSHOOT: f64 = 1e9;
 
-/// Looking for the maximum m first would take as long as fetching the row from memory. So exponentials are shifted by
-/// a guess, the maximum of the first piece. Once m is known, so is how many times too large they are: by
-/// exp(m - guess), the overshoot. Where that is too much, or the others are so few that they lost digits, the row is
-/// read again.
+/// To find the maximum m first takes one more pass over the row. So for f32 of moderate size a guess is subtracted,
+/// the maximum of the first piece: 1.1 to 1.4 times as fast for 32,000 elements. The exponentials are then too
+/// large by the factor exp(m - guess), the overshoot, which callers divide out. Where that is too much, or the
+/// others are so few that they lost digits, the row is read again. For f64 and for large numbers m is found first.
 #[inline(always)]
 fn read_long_row<T: Float, M: MulAdd>(x: &[T], out: &mut [T]) -> Read<T, 1> {
     let is_whole = out.len() == x.len();

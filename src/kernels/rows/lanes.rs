@@ -1,10 +1,10 @@
 //! What every formula of a row is made of, for one long row and for a block of short ones alike.
 //!
-//! All functions here see a slice in which element i belongs to row i % L. With L = 1 that is one row; with
-//! L = [`LANES`] it is a block, in which element c of every row stands beside element c of the others. One number of each row
-//! is an array of L. So a loop over lanes fills the registers in both cases: the lanes hold neighbouring elements
-//! of one row, or the same element of many rows. Only at its end does a reduction differ: over one row the lanes are
-//! joined, over a block each is a result.
+//! All functions here see a slice in which element i belongs to row i % L. With L = 1 that is one row; with L =
+//! [`LANES`] it is a block, in which element c of every row stands beside element c of the others. One number of
+//! each row is an array of L. So a loop over lanes fills the registers in both cases: the lanes hold neighbouring
+//! elements of one row, or the same element of many rows. Only at its end does a reduction differ: over one row the
+//! lanes are joined, over a block each is a result.
 
 use crate::float::Float;
 use crate::kernels::compensated::{Sum, add_term, sum_of, sum_over};
@@ -88,8 +88,10 @@ pub(super) fn zip<T: Float, const L: usize>(
 /// One class of each row, or [`NONE`].
 #[derive(Clone, Copy)]
 pub(super) struct Classes<T, const L: usize> {
+    /// Where they are; not filled in by [`holding`](Classes::holding) for a block.
     pub index: [usize; L],
-    /// The same as numbers of the elements' type, which fill the same lanes; -1 for none. Rows of a block are short.
+    /// The same as floats, so that they are compared in the same lanes; -1 for none. Only blocks use them, whose
+    /// rows have at most 256 elements: so they are exact.
     number: [T; L],
 }
 
@@ -155,13 +157,13 @@ impl<T: Float, const L: usize> Given<'_, T, L> {
         }
     }
 
-    /// Writes the given elements, after all others.
+    /// Writes the given elements into a finished result, of a long row or of a block.
     #[inline(always)]
     pub fn put(self, out: &mut [T]) {
         map_but(None, out, Some(self), |_, x| x);
     }
 
-    /// Writes the given element of a long row, after all others.
+    /// Writes the given element of a long row; in a block [`or`](Given::or) has done that.
     #[inline(always)]
     fn write(given: Option<Self>, out: &mut [T]) {
         if let (1, Some(given)) = (L, given)

@@ -42,8 +42,8 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
-    /// With more classes a chunk of strided rows would be so narrow that copying the tensor in another order is
-    /// faster.
+    /// With more classes a chunk of strided rows would be so narrow that it is faster to bring the dim to the end
+    /// first, by a copy in another order.
     const MOST_STRIDED: usize = 256;
 
     /// Whether rows can be processed where they lie; fewer neighbours would leave lanes empty.
@@ -57,8 +57,8 @@ impl Rows {
 pub(crate) struct Summary<T> {
     /// The maximum m of what is not nan; -inf for an empty row.
     pub max: T,
-    /// The sum of exp(x - m) over all elements but one maximum; nan if there is a nan, or if the maximum is not
-    /// finite.
+    /// The sum of exp(x - m) over all elements but one maximum; nan if there is a nan, or if an element is the
+    /// maximum and not finite.
     pub others: f64,
 }
 
@@ -82,7 +82,8 @@ struct Group<'a, T, Found> {
 /// What a formula reads: slices in the order of the rows.
 #[derive(Clone, Copy)]
 struct Inputs<'a, T> {
-    /// Logits, or probabilities; none if they stand where the result is to be written.
+    /// Logits, or probabilities; none if they stand where the result is to be written. In a block they are always
+    /// here.
     x: Option<&'a [T]>,
     /// What lies beside x, element by element; empty if there is nothing.
     beside: &'a [T],
@@ -98,11 +99,11 @@ impl<'a, T> Inputs<'a, T> {
     }
 }
 
-/// What a formula writes; each is empty if it is not wanted. In the last block there may be fewer rows than lanes, and
-/// so fewer places in `kept` and `found`.
+/// What a formula writes; each is empty if it is not wanted. In the last block there may be fewer rows than lanes,
+/// and so fewer places in `kept` and `found`.
 struct Outputs<'a, T, Found> {
-    /// An element for each of the inputs'. A formula of which no result is wanted gets a scratch, which for a long row is
-    /// as long as a piece.
+    /// An element for each of the inputs'. A formula of which no result is wanted gets a scratch, which for a long
+    /// row is as long as a piece.
     out: &'a mut [T],
     kept: &'a mut [Summary<T>],
     found: &'a mut [Found],
@@ -145,8 +146,9 @@ struct Chunk<'a, T: Float, F: Formula<T>> {
     outputs: Outputs<'a, T, F::Found>,
 }
 
-/// Whether rows are short, and so many that a block of them takes less time than they do one by one: up to 8 times less
-/// for 10 classes, 2 times for 48. A register of AVX-512 is filled by fewer elements of one row.
+/// Whether to process the rows of a chunk in blocks: they have few elements, and the chunk has enough of them. That
+/// is 5 to 8 times as fast for 10 classes, and 2 times for 48. With AVX-512, f32 rows of more elements are faster
+/// one by one.
 #[inline(always)]
 fn are_short<T: Float>(size: usize, count: usize) -> bool {
     let most = if chosen() == Instructions::Avx512 && !is_double::<T>() { 48 } else { 128 };
@@ -268,7 +270,7 @@ impl<T: Float> Scratch<T> {
     }
 }
 
-/// Neighbouring strided rows of one block of (size, inner) elements.
+/// Neighbouring strided rows of one slab.
 struct Columns<'a, T, Found> {
     rows: Rows,
     /// The number of the first row, how many there are, and where the first element lies.
@@ -291,18 +293,18 @@ fn columns<'a, T, Found>(
     let Rows { count, size, inner } = rows;
     let most = (ELEMENTS_IN_CHUNK / size.max(1)).next_multiple_of(LANES);
     let mut all = Vec::new();
-    for block in 0..count / inner {
+    for slab in 0..count / inner {
         for column in (0..inner).step_by(most) {
-            let (width, first) = (most.min(inner - column), block * inner + column);
-            let start = block * size * inner + column;
+            let (width, first) = (most.min(inner - column), slab * inner + column);
+            let start = slab * size * inner + column;
             let (kept, found) = (take(&mut kept, width), take(&mut found, width));
             all.push(Columns { rows, first, width, start, out: Vec::new(), kept, found });
         }
     }
-    let chunks_in_block = inner.div_ceil(most);
+    let chunks_in_slab = inner.div_ceil(most);
     for (index, class) in out.chunks_mut(inner).enumerate() {
-        let of_block = &mut all[index / size * chunks_in_block..][..chunks_in_block];
-        for (columns, part) in of_block.iter_mut().zip(class.chunks_mut(most)) {
+        let of_slab = &mut all[index / size * chunks_in_slab..][..chunks_in_slab];
+        for (columns, part) in of_slab.iter_mut().zip(class.chunks_mut(most)) {
             columns.out.push(part);
         }
     }
@@ -316,8 +318,8 @@ fn take<'a, A>(rest: &mut &'a mut [A], count: usize) -> &'a mut [A] {
 }
 
 impl<T: Float, Found> Columns<'_, T, Found> {
-    /// The rows as blocks. Class after class is read, because elements that lie a power of two apart drive one another
-    /// out of the cache.
+    /// The rows as blocks. Class after class is read, because elements that lie a power of two apart drive one
+    /// another out of the cache.
     #[inline(always)]
     fn blocks(&self, x: Option<&[T]>) -> Vec<Side<T>> {
         let Rows { size, inner, .. } = self.rows;

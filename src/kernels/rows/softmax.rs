@@ -9,10 +9,11 @@
 //! logsumexp   = m + log1p(others)
 //! ```
 //!
-//! Three things keep the digits. The shift by m makes overflow impossible. The maximum, whose term is exactly 1, is left
-//! out of the sum, so that `log1p` sees the small sum itself and not what is left of it after an addition to 1: a
-//! confident prediction has a small loss, not 0. And nothing of x - m is lost: what the subtraction rounds away is
-//! computed exactly and fed into the exponential; for a large margin this error rivals the result's own accuracy.
+//! Three things keep the digits. The shift by m makes overflow impossible. The maximum, whose term is exactly 1, is
+//! left out of the sum, so that `log1p` sees the small sum itself and not what is left of it after an addition to
+//! 1: a confident prediction has a small loss, not 0. And nothing of x - m is lost: what the subtraction rounds
+//! away is computed exactly and fed into the exponential; for a large margin this error rivals the result's own
+//! accuracy.
 //!
 //! Exponentials have the precision of the elements, and are stored scaled by 2^64 (`f64`: 2^512), so that small ones
 //! keep their digits; sums and logarithms have the precision of `f64`, or about twice that for `f64` itself.

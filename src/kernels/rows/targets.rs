@@ -10,7 +10,7 @@ use crate::kernels::simd::{MulAdd, array};
 pub(crate) struct Smoothing {
     /// 1 - e
     pub target: f64,
-    /// What the rounding of 1 - e left out.
+    /// What the rounding of 1 - e left out: the loss adds it, a gradient does not need it.
     pub target_low: f64,
     /// e / C
     pub every: f64,
@@ -39,7 +39,7 @@ impl Smoothing {
 #[derive(Clone, Copy)]
 pub(crate) struct ClassTargets<'a, T> {
     pub classes: &'a [i64],
-    /// The target of rows that do not count. No class is negative, so a negative one may stand for none.
+    /// Rows with this target are ignored. To ignore no row, use `i64::MIN`: no class is negative.
     pub ignored: i64,
     pub weight: Option<&'a [T]>,
     pub smoothing: Smoothing,
@@ -56,7 +56,8 @@ impl<T: Float> ClassTargets<'_, T> {
         Classes::new(classes)
     }
 
-    /// The weights of these classes; where there is none, 0 if there are weights.
+    /// The weight of each row's class. Without class weights it is 1 in every row; with them, a row without a class
+    /// has the weight 0.
     #[inline(always)]
     pub(super) fn weights<const L: usize>(&self, classes: &Classes<T, L>) -> [f64; L] {
         let weight_of = |weight: &[T], class: usize| weight.get(class).map_or(0.0, |&weight| weight.to_f64());

@@ -21,8 +21,9 @@
 //! dx[i, c] = g[i] (p[i, c] (A[i] - a[i, c]) - a[i, c] (1 - p[i, c]))
 //! ```
 //!
-//! where A - a is the sum of the other coefficients and 1 - p that of the other probabilities, both
-//! without cancellation. Backward keeps the logits' buffer and two numbers a position.
+//! where A - a is the sum of the coefficients of the other classes and 1 - p that of their probabilities, both
+//! without cancellation. The step saves the logits, and either the maximum of each row and the sum of its other
+//! exponentials, or the finished gradient (`factor_known_before`).
 
 use super::classes::{SavedTargets, check_weight, class_dim, class_zero};
 use super::reduction::{Reduced, Reduction};
@@ -204,8 +205,8 @@ compiled! { impl CrossEntropyLoss<T>:
         Ok(Step::new(rule).saved_input(logits).saving_prepared(gradient).record(value))
     }
 
-    /// The factor that all positions' gradients have in common if the gradient of the loss is 1; none if it does
-    /// not pay to compute these gradients in the forward pass.
+    /// Whether forward also computes the gradient of the logits, and then the upstream gradient of each position if
+    /// that of the result is 1: 1/denominator for a mean, 1 for a sum.
     ///
     /// Computed with the losses, they take one exponential an element instead of two. But they are then kept in
     /// memory of their own until backward, which could otherwise overwrite the logits with them. So it is done
@@ -364,7 +365,7 @@ impl<T: Float> CrossEntropy<T> {
         gradient.masked_fill(&ignored, 0.0)
     }
 
-    /// The plain formula in recorded operations.
+    /// The same in recorded operations.
     fn recorded_gradient(&self, logits: &Tensor<T>, grad: &Tensor<T>) -> Result<Tensor<T>> {
         let upstream = self.reduced.upstream(grad)?;
         let coefficients = self.coefficients(logits.shape())?;
@@ -446,7 +447,7 @@ impl<T: Float> Backward<T> for SoftCrossEntropy<T> {
     }
 }
 
-/// The gradient of the logits in recorded operations: u (p A - a).
+/// The gradient of the logits in recorded operations: u (p A - a), without cancellation too.
 fn plain_gradient<T: Float>(
     logits: &Tensor<T>,
     coefficients: &Tensor<T>,

@@ -65,7 +65,8 @@ impl Reduced {
         }
     }
 
-    /// The same for a kernel, which takes what all positions have in common in f64.
+    /// The same for a kernel: a factor that all positions have in common, in f64, and one for each of them only if they
+    /// were not reduced.
     pub fn upstream_in_f64<T: Float>(self, grad: &Tensor<T>) -> Upstream<'_, T> {
         match (self.reduction, grad.as_slice()) {
             (Reduction::Mean, &[grad]) => {
