@@ -64,16 +64,7 @@ compiled! { impl Tensor<T>:
     /// [`Error::Dim`], [`Error::Argument`] if the part reaches beyond the dim.
     pub fn narrow(&self, dim: isize, start: isize, length: usize) -> Result<Self> {
         let op = "narrow";
-        if self.rank() == 0 {
-            return Err(Error::Shape {
-                op,
-                what: "the tensor",
-                expected: "at least 1".into(),
-                actual: vec![],
-            });
-        }
-        let dim = self.shape().dim_of(op, dim)?;
-        let size = self.shape()[dim];
+        let (dim, size) = dim_to_cut(op, self.shape(), dim)?;
         let from_front = if start < 0 { start.checked_add_unsigned(size) } else { Some(start) };
         let range = from_front.and_then(|start| usize::try_from(start).ok()).and_then(|start| {
             let end = start.checked_add(length)?;
@@ -100,16 +91,7 @@ compiled! { impl Tensor<T>:
     /// [`Error::Dim`], [`Error::OutOfRange`].
     pub fn select(&self, dim: isize, index: isize) -> Result<Self> {
         let op = "select";
-        if self.rank() == 0 {
-            return Err(Error::Shape {
-                op,
-                what: "the tensor",
-                expected: "at least 1".into(),
-                actual: vec![],
-            });
-        }
-        let dim = self.shape().dim_of(op, dim)?;
-        let size = self.shape()[dim];
+        let (dim, size) = dim_to_cut(op, self.shape(), dim)?;
         let start = wrap_dim(op, index, size).map_err(|_| Error::OutOfRange {
             op,
             what: "index",
@@ -222,6 +204,16 @@ compiled! {
 
 fn no_tensors(op: &'static str) -> Error {
     Error::Argument { op, name: "tensors", value: "an empty list".into(), allowed: "at least one tensor" }
+}
+
+/// A dim of which a part is taken, and its size: a single value has none.
+fn dim_to_cut(op: &'static str, shape: &Shape, dim: isize) -> Result<(usize, usize)> {
+    if shape.is_empty() {
+        let (what, expected) = ("the tensor", "at least 1".into());
+        return Err(Error::Shape { op, what, expected, actual: vec![] });
+    }
+    let dim = shape.dim_of(op, dim)?;
+    Ok((dim, shape[dim]))
 }
 
 struct Cat {
